@@ -1,0 +1,3 @@
+package platform
+
+func managedSettings() ([]Layer, error) { return managedDir(linuxManaged, checkSystemOwned) }
