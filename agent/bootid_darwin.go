@@ -1,0 +1,5 @@
+package agent
+
+import "syscall"
+
+func hostBootID() (string, error) { return syscall.Sysctl("kern.bootsessionuuid") }

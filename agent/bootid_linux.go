@@ -1,0 +1,3 @@
+package agent
+
+func hostBootID() (string, error) { return linuxBootID("/") }

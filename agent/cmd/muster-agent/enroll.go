@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// enroll enrols once and tells where the device stands.
+func enroll(ctx context.Context, args []string, stdout io.Writer) error {
+	o := newOptions("enroll")
+	again := o.Bool("again", false, "")
+	if err := o.parse(args); err != nil {
+		return err
+	}
+	settings, err := o.settings()
+	if err != nil {
+		return err
+	}
+	a, err := newAgent(settings)
+	if err != nil {
+		return err
+	}
+	s, err := a.Enrol(ctx, *again)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(stdout, s)
+	return err
+}

@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"muster/attest"
+	"muster/attest/posture"
+	"muster/attest/softkey"
+	"muster/platform"
+)
+
+// rig is one laptop: its state folder, chip, claims and clocks outlive the
+// agents that run on it.
+type rig struct {
+	t        *testing.T
+	server   *testServer
+	chip     *chip // nil: software key
+	settings *Settings
+	boot     string
+
+	mu     sync.Mutex
+	claims func(*posture.Claims) // what differs from fit
+	asleep time.Duration         // how far the wall clock is ahead of the other
+	random float64
+	write  func(path string, data []byte) error
+	logs   *slog.Logger
+}
+
+func newRig(t *testing.T, c *chip) *rig {
+	tpm := "auto"
+	if c == nil {
+		tpm = tpmNone
+	}
+	return &rig{
+		t: t, server: newTestServer(t), chip: c, boot: "boot-1", random: 0.5, write: platform.WritePrivate,
+		logs: slog.New(slog.DiscardHandler),
+		settings: &Settings{
+			Server: testOrigin, TPM: tpm, Profile: posture.Corporate, StateDir: filepath.Join(t.TempDir(), "state"),
+		},
+	}
+}
+
+func (r *rig) look(_ context.Context, dear bool) posture.Claims {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all, mine := fitClaims(time.Now()), posture.Unfilled(time.Now(), posture.NotCollected)
+	if r.claims != nil {
+		r.claims(&all)
+	}
+	for name := range all.Each() {
+		if (name == "patches") == dear {
+			mine.Take(name, &all)
+		}
+	}
+	return mine
+}
+
+// change makes claims differ from fit from now on.
+func (r *rig) change(f func(*posture.Claims)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims = f
+}
+
+// sleep puts the laptop to sleep: timers and Up stand still.
+func (r *rig) sleep(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asleep += d
+}
+
+// agent starts a new process, as it were.
+func (r *rig) agent() *Agent {
+	began := time.Now()
+	a := New(Config{
+		Settings: r.settings, Version: "test", Look: r.look, HTTP: r.server, Log: r.logs,
+		OpenKeys: func(ctx context.Context, place KeyPlace) (attest.Attester, error) {
+			if r.chip != nil {
+				return r.chip.open(ctx, place)
+			}
+			return softkey.Open(
+				func() ([]byte, error) { return place.Blobs.Load("soft") },
+				func(b []byte) error { return place.Blobs.Save("soft", b) })
+		},
+		BootID: func() (string, error) { return r.boot, nil },
+		Now: func() time.Time {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return time.Now().Add(r.asleep)
+		},
+		Up: func() time.Duration { return time.Since(began) },
+		Random: func() float64 {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.random
+		},
+	})
+	a.write = func(path string, data []byte) error { return r.write(path, data) }
+	return a
+}
+
+// start runs an agent; stop ends it and returns what Run did.
+func (r *rig) start() (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	a := r.agent()
+	go func() { done <- a.Run(ctx) }()
+	return func() error {
+		cancel()
+		err := <-done
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	}
+}
+
+// pass lets time go by and everything settle.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// state reads what the agent would remember.
+func (r *rig) state() *state {
+	r.t.Helper()
+	s, err := (&folder{dir: r.settings.StateDir}).load()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,368 @@
+package agent
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"muster/attest"
+	"muster/attest/posture"
+)
+
+const testOrigin = "https://muster.example"
+
+// testServer keeps the server's side of the contract in memory, on attest's
+// verifying half. It is an http.RoundTripper: no network, so that time may be
+// fake. Fields above mu are set before use.
+type testServer struct {
+	t      *testing.T
+	nextS  int
+	origin string
+
+	mu      sync.Mutex
+	tenant  string
+	epoch   uint64
+	device  *testDevice
+	old     []*testDevice
+	session attest.Digest
+	begin   []byte
+	// intercept, when it answers, stands in for the server; after is called when
+	// the server has done its work, and may lose the reply by an error.
+	intercept func(path string, body []byte) *http.Response
+	after     func(path string) error
+	log       []exchangeSeen
+	finished  map[string][]byte // reply by the exact finish
+	wantLog   attest.Digest
+	logs      [][]byte
+}
+
+// exchangeSeen is one request as it arrived.
+type exchangeSeen struct {
+	path string
+	body []byte
+	at   time.Time
+}
+
+// testDevice is what a server knows of one device.
+type testDevice struct {
+	id       string
+	secret   []byte
+	keys     []*attest.Key
+	seq      uint64
+	last     attest.Digest
+	base     attest.Digest
+	clock    *attest.Clock
+	nonces   map[attest.Digest]time.Time // expiry
+	state    attest.DeviceState
+	reply    []byte // of last
+	accepted []*attest.Evidence
+	need     attest.ReportReply // demands for the next reply
+}
+
+func newTestServer(t *testing.T) *testServer {
+	return &testServer{
+		t: t, nextS: 300, origin: testOrigin, tenant: strings.Repeat("ab", 16), epoch: 1, finished: map[string][]byte{},
+	}
+}
+
+var errLost = errors.New("connection reset")
+
+func (s *testServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := r.URL.Path
+	s.log = append(s.log, exchangeSeen{path, body, time.Now()})
+	if s.intercept != nil {
+		if resp := s.intercept(path, body); resp != nil {
+			if resp.StatusCode == 0 {
+				return nil, errLost
+			}
+			return resp, nil
+		}
+	}
+	resp := s.serve(r, path, body)
+	if s.after != nil {
+		if err := s.after(path); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+func (s *testServer) serve(r *http.Request, path string, body []byte) *http.Response {
+	switch path {
+	case attest.PathTenant:
+		return answer200(attest.Tenant{Tenant: s.tenant, Origin: s.origin, Epoch: s.epoch})
+	case attest.PathEnrolBegin:
+		return s.enrolBegin(body)
+	case attest.PathEnrolFinish:
+		return s.enrolFinish(body)
+	}
+	d := s.device
+	if d == nil || r.Header.Get(attest.HeaderDevice) != d.id ||
+		r.Header.Get(attest.HeaderMAC) != attest.MAC(d.secret, path, body).String() {
+		return problem(401, attest.CodeDeviceUnknown, nil)
+	}
+	if d.state == attest.Revoked {
+		return problem(403, attest.CodeRevoked, nil)
+	}
+	switch {
+	case path == attest.PathNonce:
+		n := d.issue(60 * time.Second)
+		return answer200(attest.NonceReply{Nonce: n, ExpiresS: 60})
+	case path == attest.PathReport:
+		return s.report(d, body)
+	case path == attest.PathStatus:
+		return answer200(attest.Status{Device: d.id, State: d.state, Level: "software", Decision: decisionOf(d)})
+	case strings.HasPrefix(path, attest.PathLog+"/"):
+		s.logs = append(s.logs, body)
+		return answer200(struct{}{})
+	}
+	return problem(404, "not-found", nil)
+}
+
+func (s *testServer) enrolBegin(body []byte) *http.Response {
+	var begin attest.EnrolBegin
+	if err := attest.Decode(body, &begin); err != nil {
+		return problem(400, "begin", nil)
+	}
+	s.begin = body
+	rand.Read(s.session[:])
+	return answer200(attest.EnrolChallenge{
+		Session: s.session[:], Nonce: attest.Digest{9}, CredentialBlob: []byte("blob"), EncryptedSecret: []byte("secret"), ExpiresS: 60,
+	})
+}
+
+func (s *testServer) enrolFinish(body []byte) *http.Response {
+	if reply, ok := s.finished[string(body)]; ok {
+		return respond(200, "application/json", reply)
+	}
+	var finish attest.EnrolFinish
+	var begin attest.EnrolBegin
+	if attest.Decode(body, &finish) != nil || attest.Decode(s.begin, &begin) != nil {
+		return problem(400, "finish", nil)
+	}
+	if !bytes.Equal(finish.Session, s.session[:]) {
+		return problem(409, attest.CodeSessionEnded, nil)
+	}
+	keys, err := keysOf(begin.Identity)
+	if err != nil {
+		return problem(400, "keys", nil)
+	}
+	transcript := attest.EnrolTranscript(s.begin, finish.Session, attest.Digest{9}, s.origin, s.tenant)
+	ev, err := attest.Open([]byte(finish.JWS), finish.Quote, &attest.Known{
+		Typs: []attest.Typ{attest.TypEnrol}, Keys: keys, Now: time.Now(), Transcript: transcript,
+		NonceIssued: func(attest.Digest) (time.Time, time.Time, bool) { return time.Now(), time.Now().Add(time.Minute), true },
+	})
+	if err != nil {
+		s.t.Errorf("enrolment refused: %v", err)
+		return problem(400, "evidence", nil)
+	}
+	if begin.Identity.Kind == attest.KindTPM {
+		s.checkAnchor(&finish, keys, transcript)
+	}
+	if s.device != nil {
+		s.old = append(s.old, s.device)
+	}
+	d := &testDevice{
+		id: fmt.Sprintf("device-%d", len(s.old)+1), secret: bytes.Repeat([]byte{byte(len(s.old) + 1)}, 32), keys: keys,
+		last: ev.Digest, base: ev.Digest, nonces: map[attest.Digest]time.Time{}, state: attest.Active,
+	}
+	d.accepted = append(d.accepted, ev)
+	s.device = d
+	reply := encoded(attest.EnrolReply{Device: d.id, Level: "software", Secret: d.secret, Next: d.next(s)})
+	s.finished[string(body)] = reply
+	return respond(200, "application/json", reply)
+}
+
+func (s *testServer) checkAnchor(f *attest.EnrolFinish, keys []*attest.Key, transcript attest.Digest) {
+	if f.Proof != attest.EnrolProof([]byte("blob"), transcript) {
+		s.t.Error("proof is wrong")
+	}
+	if f.Quote == nil || f.CertifyDK == nil || f.CertifyDKb == nil {
+		s.t.Fatal("enrolment without quote or certification")
+	}
+	for role, c := range map[attest.Role]*attest.Attestation{attest.DK: f.CertifyDK, attest.DKb: f.CertifyDKb} {
+		if _, err := attest.CheckCertify(*c, keyFor(keys, attest.AK), transcript, keyFor(keys, role).Name); err != nil {
+			s.t.Errorf("certification of %v: %v", role, err)
+		}
+	}
+}
+
+func (s *testServer) report(d *testDevice, body []byte) *http.Response {
+	var submit attest.ReportSubmit
+	if err := attest.Decode(body, &submit); err != nil {
+		return problem(400, "submit", nil)
+	}
+	ev, err := attest.Open([]byte(submit.JWS), submit.Quote, &attest.Known{
+		Typs: []attest.Typ{attest.TypReport, attest.TypHeartbeat}, Device: d.id, Keys: d.keys, Now: time.Now(),
+		Seq: d.seq, Prev: d.last, LastClock: d.clock,
+		NonceIssued: func(n attest.Digest) (time.Time, time.Time, bool) {
+			expires, ok := d.nonces[n]
+			return expires.Add(-time.Minute), expires, ok
+		},
+	})
+	if e := (*attest.Error)(nil); errors.As(err, &e) {
+		return s.refuse(d, e, submit.JWS)
+	}
+	delete(d.nonces, ev.Header.Nonce)
+	if ev.Heartbeat != nil && ev.Heartbeat.Base != d.base {
+		s.t.Errorf("heartbeat refers to another base")
+	}
+	if ev.Report != nil {
+		d.base = ev.Digest
+	}
+	if ev.Measured != nil {
+		d.clock = &ev.Measured.Clock
+	}
+	d.seq, d.last = ev.Header.Seq, ev.Digest
+	d.accepted = append(d.accepted, ev)
+	d.reply = encoded(d.next(s))
+	return respond(200, "application/json", d.reply)
+}
+
+// refuse answers as the contract says: identical bytes of the last accepted
+// statement get the stored reply, what is out of step learns how to go on.
+func (s *testServer) refuse(d *testDevice, e *attest.Error, jws string) *http.Response {
+	switch e.Code {
+	case attest.OutOfStep, attest.NonceExpired, attest.NonceUnknown:
+		if h, err := attest.PeekHeader([]byte(jws)); err == nil && h.Seq == d.seq && d.reply != nil && digestOf(jws) == d.last {
+			return respond(200, "application/json", d.reply)
+		}
+		code := string(e.Code)
+		if e.Code == attest.OutOfStep {
+			code = attest.CodeResync
+		}
+		return problem(409, code, &attest.Resync{Seq: d.seq, Last: d.last, Nonce: d.issue(60 * time.Second), NonceS: 60})
+	}
+	return problem(409, string(e.Code), nil)
+}
+
+func (d *testDevice) issue(life time.Duration) (n attest.Digest) {
+	rand.Read(n[:])
+	d.nonces[n] = time.Now().Add(life)
+	return n
+}
+
+func (d *testDevice) next(s *testServer) attest.ReportReply {
+	life := time.Duration(s.nextS)*time.Second + attest.NonceSlack
+	reply := d.need
+	reply.Accepted, reply.State, reply.NextS, reply.NonceS = d.last, d.state, s.nextS, int(life/time.Second)
+	reply.Nonce, reply.Decision, reply.NeedLog = d.issue(life), decisionOf(d), s.wantLog
+	d.need = attest.ReportReply{}
+	return reply
+}
+
+func decisionOf(d *testDevice) attest.Decision {
+	if d.state != attest.Active {
+		return attest.Decision{Outcome: "deny", Reasons: []attest.Reason{{Code: "pending", Text: "This device waits.", Fix: "Ask."}}}
+	}
+	return attest.Decision{Outcome: "allow"}
+}
+
+// paths counts requests to a path.
+func (s *testServer) paths(path string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.log {
+		if e.path == path {
+			n++
+		}
+	}
+	return n
+}
+
+// reports returns the accepted statements of the present device.
+func (s *testServer) reports() []*attest.Evidence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.device == nil {
+		return nil
+	}
+	return append([]*attest.Evidence(nil), s.device.accepted...)
+}
+
+// set changes the server under its lock.
+func (s *testServer) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func keyFor(keys []*attest.Key, role attest.Role) *attest.Key {
+	for _, k := range keys {
+		if k.Role == role {
+			return k
+		}
+	}
+	return nil
+}
+
+func keysOf(id attest.Identity) (keys []*attest.Key, err error) {
+	if id.Kind == attest.KindSoft {
+		k, err := attest.SoftKey(id.DK)
+		return []*attest.Key{k}, err
+	}
+	for role, public := range map[attest.Role][]byte{attest.AK: id.AK, attest.DK: id.DK, attest.DKb: id.DKb} {
+		k, err := attest.ParseKey(role, public)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func digestOf(jws string) attest.Digest {
+	return sha([]byte(jws[:strings.LastIndexByte(jws, '.')]))
+}
+
+func encoded(v any) []byte {
+	b, err := attest.Encode(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func answer200(v any) *http.Response { return respond(200, "application/json", encoded(v)) }
+
+func problem(status int, code string, r *attest.Resync) *http.Response {
+	return respond(status, "application/problem+json", encoded(attest.Problem{
+		Type: "about:blank", Title: "refused", Status: status, Code: code, Detail: "test", Resync: r,
+	}))
+}
+
+// lost is an answer that does not arrive.
+func lost() *http.Response { return &http.Response{} }
+
+func respond(status int, kind string, body []byte) *http.Response {
+	return &http.Response{
+		StatusCode: status, Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body)),
+	}
+}
+
+// fitClaims are all yes, as seen now.
+func fitClaims(now time.Time) posture.Claims {
+	var c posture.Claims
+	for _, claim := range c.Each() {
+		*claim = posture.Claim{State: posture.Yes, ObservedAt: now.UTC().Truncate(time.Second)}
+	}
+	c.Hardware.Detail = posture.Hardware{Serial: "SER-1", UUID: "UUID-1", Hostname: "host-1"}
+	c.DiskEncryption.Detail.Volumes = []posture.Volume{{Device: "dm-0", Mount: "/home/jo", Use: posture.UseData, State: posture.Yes}}
+	return c
+}

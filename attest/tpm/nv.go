@@ -1,0 +1,123 @@
+package tpm
+
+import (
+	"encoding/asn1"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"muster/attest"
+)
+
+// The NV indices in which a certificate chain may stand: one stream of DER, cut
+// into indices in ascending order (TCG EK Credential Profile 2.5 §2.2.1.5.2).
+const (
+	chainFirst = 0x01c00100
+	chainLast  = 0x01c001ff
+)
+
+const (
+	maxNV = 2 * attest.MaxCertificate // an index is often larger than what it holds
+	// leastNVBuffer is what any TPM returns at once; those that return more say so.
+	leastNVBuffer = 512
+)
+
+// certificate reads the DER certificate at an NV index, without what pads it;
+// nil when there is none.
+func (c *chip) certificate(index uint32) ([]byte, error) {
+	b, err := c.readNV(index)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return firstDER(b), nil
+}
+
+// chain reads the certificates that a manufacturer left beside the EK's.
+func (c *chip) chain() ([]attest.Bytes, error) {
+	rsp, err := tpm2.GetCapability{
+		Capability: tpm2.TPMCapHandles, Property: chainFirst, PropertyCount: chainLast - chainFirst + 1,
+	}.Execute(c.wire)
+	if err != nil {
+		return nil, err
+	}
+	handles, err := rsp.CapabilityData.Data.Handles()
+	if err != nil {
+		return nil, err
+	}
+	var stream []byte
+	for _, handle := range handles.Handle {
+		if handle < chainFirst || handle > chainLast || len(stream) > attest.MaxChain*attest.MaxCertificate {
+			break
+		}
+		b, err := c.readNV(uint32(handle))
+		if err != nil {
+			return nil, err
+		}
+		stream = append(stream, b...)
+	}
+	return splitDER(stream), nil
+}
+
+// readNV reads an NV index with the index's own empty authorisation; nil when
+// there is no such index, or it cannot be read so.
+func (c *chip) readNV(index uint32) ([]byte, error) {
+	at, err := tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}.Execute(c.wire)
+	if errors.Is(err, tpm2.TPMRCHandle) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("NV index %08x: %w", index, err)
+	}
+	public, err := at.NVPublic.Contents()
+	if err != nil {
+		return nil, fmt.Errorf("NV index %08x: %w", index, err)
+	}
+	if !public.Attributes.AuthRead || !public.Attributes.Written || public.DataSize > maxNV {
+		return nil, nil
+	}
+	var data []byte
+	for len(data) < int(public.DataSize) {
+		rsp, err := tpm2.NVRead{
+			AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(index), Name: at.NVName, Auth: tpm2.PasswordAuth(nil)},
+			NVIndex:    tpm2.NamedHandle{Handle: tpm2.TPMHandle(index), Name: at.NVName},
+			Size:       min(leastNVBuffer, public.DataSize-uint16(len(data))),
+			Offset:     uint16(len(data)),
+		}.Execute(c.wire)
+		if err != nil {
+			return nil, fmt.Errorf("NV index %08x: %w", index, err)
+		}
+		if len(rsp.Data.Buffer) == 0 {
+			return nil, fmt.Errorf("NV index %08x ends early", index)
+		}
+		data = append(data, rsp.Data.Buffer...)
+	}
+	return data, nil
+}
+
+// firstDER returns the certificate at the start of b, by its own length; nil
+// when there is none of an accepted size.
+func firstDER(b []byte) []byte {
+	const sequence = 0x30
+	if len(b) == 0 || b[0] != sequence {
+		return nil
+	}
+	var value asn1.RawValue
+	if _, err := asn1.Unmarshal(b, &value); err != nil || len(value.FullBytes) > attest.MaxCertificate {
+		return nil
+	}
+	return value.FullBytes
+}
+
+// splitDER takes a stream of certificates apart, up to padding or nonsense.
+func splitDER(b []byte) (list []attest.Bytes) {
+	for len(list) < attest.MaxChain {
+		der := firstDER(b)
+		if der == nil {
+			return list
+		}
+		list = append(list, der)
+		b = b[len(der):]
+	}
+	return list
+}

@@ -1,0 +1,3 @@
+package collectors
+
+func list() []collector { return darwinList() }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/alecthomas/kong"
+
+	"muster/server"
+)
+
+// commands is the whole command line.
+type commands struct {
+	Settings settings `embed:""`
+
+	Serve      serveCmd      `cmd:"" help:"Run the server."`
+	Localserve localserveCmd `cmd:"" help:"Try the whole product on this machine: server, agent and a sample decision. Leaves nothing behind."`
+	Config     configCmd     `cmd:"" help:"Print the settings as they would be used."`
+	Policy     policyCmd     `cmd:"" help:"Check, test and explain policies."`
+	Token      tokenCmd      `cmd:"" help:"Make and list enrolment tokens."`
+	Device     deviceCmd     `cmd:"" help:"List, approve and revoke devices."`
+	Listed     listedCmd     `cmd:"" help:"TPMs that may enrol by themselves, by EK hash or certificate."`
+	Gateway    gatewayCmd    `cmd:"" help:"Credentials of gateways and programs that ask for decisions."`
+	Audit      auditCmd      `cmd:"" help:"The audit log."`
+	Backup     backupCmd     `cmd:"" help:"Write a backup while the server runs."`
+	Restore    restoreCmd    `cmd:"" help:"Put a backup in place of the database; the server must be stopped."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+}
+
+// settings are shared by every command. Strongest first: flags, environment
+// (MUSTER_DATA_DIR, ...), the settings file.
+type settings struct {
+	Config kong.ConfigFlag `help:"Settings file (JSON)." placeholder:"FILE"`
+
+	DataDir        string         `help:"Folder of the database." default:"${data_dir}" placeholder:"DIR"`
+	Listen         string         `help:"Address of the public listener." placeholder:"HOST:PORT"`
+	PublicURL      string         `name:"public-url" help:"What agents and browsers call this server; fixed at the first start." placeholder:"URL"`
+	TLSCert        string         `name:"tls-cert" help:"TLS certificate chain (PEM)." placeholder:"FILE"`
+	TLSKey         string         `name:"tls-key" help:"TLS private key (PEM)." placeholder:"FILE"`
+	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Network of a reverse proxy in front of this server." placeholder:"CIDR"`
+	EKRoots        []string       `name:"ek-roots" help:"CAs that vouch for hardware TPMs (PEM)." placeholder:"FILE"`
+	VTPMRoots      []string       `name:"vtpm-roots" help:"CAs that vouch for virtual TPMs (PEM)." placeholder:"FILE"`
+	PolicyFile     string         `name:"policy" help:"Policy (YAML); default: the one in the program." placeholder:"FILE"`
+	ReportEvery    int            `help:"Seconds between reports when nothing changes." placeholder:"SECONDS"`
+	RequireToken   bool           `help:"Refuse devices that bring no token and are not listed."`
+	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
+}
+
+// server returns what the server package takes.
+func (s *settings) server() server.Config {
+	return server.Config{
+		DataDir: s.DataDir, Listen: s.Listen, PublicURL: s.PublicURL, TLSCert: s.TLSCert, TLSKey: s.TLSKey,
+		TrustedProxies: s.TrustedProxies, EKRoots: s.EKRoots, VTPMRoots: s.VTPMRoots, Policy: s.PolicyFile,
+		ReportEvery: s.ReportEvery, RequireToken: s.RequireToken,
+	}
+}
+
+func (s *settings) log() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+}
+
+// defaultDataDir is the system's folder for root, the person's own otherwise.
+func defaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/muster-server"
+	}
+	if dir, err := os.UserConfigDir(); err == nil {
+		return filepath.Join(dir, "muster-server")
+	}
+	return "muster-server"
+}
+
+// settingsFile reads the JSON settings: members are named as the flags.
+func settingsFile(r io.Reader) (kong.Resolver, error) { return kong.JSON(r) }
+
+// notFitError is an answer of "no", told by exit code 3.
+type notFitError string
+
+func (e notFitError) Error() string { return string(e) }
+
+// printJSON writes a value for people and programs.
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"muster/attest"
+	"muster/server"
+	"muster/server/decide"
+	"muster/server/verify"
+)
+
+// policyCmd is about policy files.
+type policyCmd struct {
+	Check   policyCheckCmd   `cmd:"" help:"Is every word of a policy understood? Exit 3 when not."`
+	Test    policyTestCmd    `cmd:"" help:"Run the tests that a policy carries. Exit 3 when one fails."`
+	Explain policyExplainCmd `cmd:"" help:"Say, rule by rule, what a policy decides for a device."`
+	Default policyDefaultCmd `cmd:"" help:"Print the policy in the program, to begin from."`
+	Reload  policyReloadCmd  `cmd:"" help:"Have the running server read its policy file again."`
+}
+
+type policyCheckCmd struct {
+	File string `arg:"" help:"Policy (YAML)." type:"existingfile"`
+}
+
+func (c *policyCheckCmd) Run() error {
+	p, err := loadPolicy(c.File)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%s is understood: %d applications, digest %s\n", c.File, len(p.Apps()), p.Digest())
+	return err
+}
+
+// loadPolicy makes what is wrong with a policy an answer of "not fit".
+func loadPolicy(file string) (*decide.Policy, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := decide.Load(file, b)
+	if err != nil {
+		return nil, notFitError("the policy is not understood\n" + err.Error())
+	}
+	return p, nil
+}
+
+type policyTestCmd struct {
+	File string `arg:"" help:"Policy (YAML)." type:"existingfile"`
+}
+
+func (c *policyTestCmd) Run() error {
+	p, err := loadPolicy(c.File)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	results := p.Test(func(name string) ([]byte, error) { return readBeside(c.File, name) })
+	for _, r := range results {
+		if r.Problem == "" {
+			fmt.Printf("ok      %s\n", r.Name)
+			continue
+		}
+		failed++
+		fmt.Printf("FAILED  %s:%d: %s\n        %s\n", c.File, r.Line, r.Name, r.Problem)
+	}
+	if failed > 0 {
+		return notFitError(fmt.Sprintf("%d of %d tests failed", failed, len(results)))
+	}
+	_, err = fmt.Printf("%d tests passed\n", len(results))
+	return err
+}
+
+// readBeside reads a file that a policy names, relative to the policy.
+func readBeside(policy, name string) ([]byte, error) {
+	root, err := os.OpenRoot(filepath.Dir(policy))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.ReadFile(name)
+}
+
+type policyExplainCmd struct {
+	App    string `help:"The application." required:"" placeholder:"ID"`
+	Device string `help:"A device of this server." placeholder:"ID" xor:"from"`
+	Result string `help:"A Result in JSON, as device show has it in \"result\"." type:"existingfile" xor:"from"`
+	File   string `help:"Policy (YAML); default: the one in the program." type:"existingfile"`
+}
+
+func (c *policyExplainCmd) Run(ctx context.Context, s *settings) error {
+	p, _, err := decide.Default()
+	if c.File != "" {
+		p, err = loadPolicy(c.File)
+	}
+	if err != nil {
+		return err
+	}
+	in := decide.Inputs{App: c.App, Now: time.Now()}
+	if err := c.input(ctx, s, &in); err != nil {
+		return err
+	}
+	e := p.Explain(in)
+	return e.Text(os.Stdout)
+}
+
+func (c *policyExplainCmd) input(ctx context.Context, s *settings, in *decide.Inputs) error {
+	switch {
+	case c.Result != "":
+		b, err := os.ReadFile(c.Result)
+		if err != nil {
+			return err
+		}
+		in.HasResult = true
+		if err := attest.Decode(b, &in.Device); err != nil {
+			return fmt.Errorf("reading %s: %w", c.Result, err)
+		}
+		return nil
+	case c.Device != "":
+		return withControl(ctx, s, func(control *server.Control) error {
+			var view struct {
+				verify.Device
+				Result *verify.Result `json:"result"`
+			}
+			if err := control.Do(ctx, "GET", "/devices/"+c.Device, nil, &view); err != nil {
+				return err
+			}
+			if view.Result != nil {
+				in.Device, in.HasResult = *view.Result, true
+			}
+			in.Device.Device = view.Device
+			return nil
+		})
+	}
+	return fmt.Errorf("give --device or --result")
+}
+
+type policyDefaultCmd struct{}
+
+func (policyDefaultCmd) Run() error {
+	_, text, err := decide.Default()
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(os.Stdout, text)
+	return err
+}
+
+type policyReloadCmd struct{}
+
+func (policyReloadCmd) Run(ctx context.Context, s *settings) error {
+	return withControl(ctx, s, func(control *server.Control) error {
+		var reply struct {
+			Policy string `json:"policy"`
+		}
+		if err := control.Do(ctx, "POST", "/policy", nil, &reply); err != nil {
+			return err
+		}
+		_, err := fmt.Println("in use:", reply.Policy)
+		return err
+	})
+}

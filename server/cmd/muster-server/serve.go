@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"muster/server"
+)
+
+// serveCmd runs the server until it is told to end. SIGHUP reads the policy file
+// again; a policy that does not load leaves the running one in place.
+type serveCmd struct{}
+
+func (serveCmd) Run(ctx context.Context, s *settings) error {
+	log := s.log()
+	srv, err := server.New(ctx, s.server(), log, time.Now)
+	if err != nil {
+		return err
+	}
+	public, err := srv.Listen()
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	control, err := srv.ListenControl()
+	if err != nil {
+		return errors.Join(err, public.Close(), srv.Close())
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ended := make(chan error, 2)
+	go func() { ended <- srv.Serve(ctx, public) }()
+	go func() { ended <- srv.ServeControl(ctx, control) }()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	log.Info("serving", "address", public.Addr().String(), "url", srv.PublicURL())
+	for {
+		select {
+		case <-reload:
+			if err := srv.ReloadPolicy(ctx); err != nil {
+				log.Error("policy not replaced; the old one stays", "error", err)
+			}
+		case err := <-ended:
+			stop(err)
+			return errors.Join(err, <-ended, srv.Close())
+		}
+	}
+}
+
+// configCmd prints the settings.
+type configCmd struct{}
+
+func (configCmd) Run(s *settings) error { return printJSON(s.server()) }
+
+// versionCmd prints the version.
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	_, err := fmt.Println("muster-server", server.Version())
+	return err
+}

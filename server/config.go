@@ -1,0 +1,123 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"muster/server/reference"
+)
+
+// Config is all that an operator sets. The zero value of a member means its
+// default.
+type Config struct {
+	// DataDir holds the database, the revocation journal and the control socket;
+	// it is made with mode 0700.
+	DataDir string
+	// Listen is the address of the public listener. Default 127.0.0.1:8443.
+	Listen string
+	// PublicURL is what agents and browsers call this server: scheme, host and
+	// port, nothing more. It is kept at the first start and refused when it
+	// differs later. Default http://<Listen>.
+	PublicURL string
+	// TLSCert and TLSKey are PEM files; without them the listener speaks plain
+	// HTTP and must be on loopback or behind TrustedProxies.
+	TLSCert, TLSKey string
+	// TrustedProxies are networks whose X-Forwarded-For is believed, for rate
+	// limits and logs only.
+	TrustedProxies []netip.Prefix
+	// EKRoots and VTPMRoots are PEM files of CAs that vouch for hardware and for
+	// virtual TPMs.
+	EKRoots, VTPMRoots []string
+	// Policy is a YAML file; default: the policy in the binary.
+	Policy string
+	// ReportEvery is how many seconds devices wait between reports unless
+	// something changes. Default 300.
+	ReportEvery int
+
+	// RequireToken refuses devices that bring no token and are not listed; otherwise
+	// they queue for approval.
+	RequireToken bool
+}
+
+// Defaults of Config.
+const (
+	defaultListen      = "127.0.0.1:8443"
+	defaultReportEvery = 300
+)
+
+// complete fills defaults and checks what can be checked without starting.
+func (c *Config) complete() error {
+	if c.Listen == "" {
+		c.Listen = defaultListen
+	}
+	if c.ReportEvery == 0 {
+		c.ReportEvery = defaultReportEvery
+	}
+	if c.ReportEvery < 10 || c.ReportEvery > 86400 {
+		return fmt.Errorf("report interval of %d s: must be 10 to 86400", c.ReportEvery)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return fmt.Errorf("TLS needs both a certificate and a key file")
+	}
+	if c.PublicURL == "" {
+		scheme := "http"
+		if c.TLSCert != "" {
+			scheme = "https"
+		}
+		c.PublicURL = scheme + "://" + c.Listen
+	}
+	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	u, err := url.Parse(c.PublicURL)
+	if err != nil {
+		return fmt.Errorf("public URL: %w", err)
+	}
+	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("public URL %q: must be scheme://host[:port] and nothing more", c.PublicURL)
+	}
+	return c.checkPlain()
+}
+
+// checkPlain refuses a plain listener that others than this machine or a trusted
+// proxy can reach.
+func (c *Config) checkPlain() error {
+	if c.TLSCert != "" || len(c.TrustedProxies) > 0 {
+		return nil
+	}
+	host, _, ok := strings.Cut(c.Listen, ":")
+	if i := strings.LastIndex(c.Listen, ":"); ok && i >= 0 {
+		host = strings.Trim(c.Listen[:i], "[]")
+	}
+	if addr, err := netip.ParseAddr(host); host == "localhost" || (err == nil && addr.IsLoopback()) {
+		return nil
+	}
+	return fmt.Errorf("listening on %s without TLS: give --tls-cert and --tls-key, or --trusted-proxy, or listen on 127.0.0.1", c.Listen)
+}
+
+// Path returns a file in the data folder.
+func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
+
+// LoadEKRoots reads the files of CAs.
+func (c *Config) loadEKRoots() (*reference.EKRoots, error) {
+	roots := new(reference.EKRoots)
+	for _, set := range []struct {
+		files []string
+		into  *reference.Authorities
+	}{{c.EKRoots, &roots.Hardware}, {c.VTPMRoots, &roots.Virtual}} {
+		for _, file := range set.files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return nil, fmt.Errorf("reading CA file: %w", err)
+			}
+			a, err := reference.ParseAuthorities(file, b)
+			if err != nil {
+				return nil, fmt.Errorf("reading CA file: %w", err)
+			}
+			*set.into = set.into.Merge(a)
+		}
+	}
+	return roots, nil
+}

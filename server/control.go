@@ -1,0 +1,257 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"muster/attest"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// The control socket is how the program's own commands act on a running server:
+// a unix socket in the data folder, which only its owner can reach. That is the
+// whole of its authentication: who can open it can read the database too.
+
+// ControlSocket is the socket's name in the data folder.
+const ControlSocket = "control.sock"
+
+// localActor is who the audit log names for what came over the control socket.
+const localActor = "local administrator"
+
+// controlRoutes is the socket's whole surface.
+func (s *Server) controlRoutes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, f func(r *http.Request, body []byte) (any, error)) {
+		mux.Handle(pattern, limited(attest.MaxMessage, s.controlled(f)))
+	}
+	handle("GET /devices", s.listDevices)
+	handle("GET /devices/{id}", s.showDevice)
+	handle("POST /devices/{id}/approve", s.approveDevice)
+	handle("POST /devices/{id}/revoke", s.revokeDevice)
+	handle("GET /tokens", s.listTokens)
+	handle("POST /tokens", s.createToken)
+	handle("DELETE /tokens/{id}", s.deleteToken)
+	handle("GET /listed", s.listListed)
+	handle("POST /listed", s.createListed)
+	handle("GET /gateways", s.listGateways)
+	handle("POST /gateways", s.createGateway)
+	handle("DELETE /gateways/{id}", s.deleteGateway)
+	handle("POST /policy", s.replacePolicy)
+	handle("POST /backup", s.backup)
+	handle("POST /audit/verify", s.verifyAudit)
+	handle("POST /evaluate", s.evaluate)
+	return mux
+}
+
+// controlled reads the body and answers with JSON.
+func (s *Server) controlled(f func(r *http.Request, body []byte) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := readAll(r)
+		if err != nil {
+			answerError(w, s.log, badBody())
+			return
+		}
+		reply, err := f(r, body)
+		if errors.Is(err, store.ErrNotFound) {
+			err = refuse(http.StatusNotFound, "not-found", "There is no such thing.", "List them to see the ids.")
+		}
+		if errors.Is(err, store.ErrRevoked) {
+			err = revoked()
+		}
+		if err != nil {
+			answerError(w, s.log, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(reply)
+	})
+}
+
+// ListenControl opens the control socket. A socket file that nobody answers on
+// is left over from a crash and is replaced: the store's lock has made sure that
+// this is the only server.
+func (s *Server) ListenControl() (net.Listener, error) {
+	path := s.config.path(ControlSocket)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// ServeControl answers on the control socket until ctx ends.
+func (s *Server) ServeControl(ctx context.Context, l net.Listener) error {
+	return serve(ctx, &http.Server{Handler: s.controlRoutes(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: quiet(s.log)}, l)
+}
+
+// DeviceView is what an administrator sees of a device.
+type DeviceView struct {
+	verify.Device
+	Name        string          `json:"name,omitempty"`
+	Serial      string          `json:"serial,omitempty"` // claimed
+	Cause       string          `json:"cause,omitempty"`  // why it is pending
+	CauseText   string          `json:"cause_text,omitempty"`
+	CompareCode string          `json:"compare_code"`
+	EKSHA256    string          `json:"ek_sha256,omitempty"` // hexadecimal
+	EnrolledAt  time.Time       `json:"enrolled_at"`
+	ApprovedBy  string          `json:"approved_by,omitempty"`
+	RevokedAt   time.Time       `json:"revoked_at,omitzero"`
+	RevokedWhy  string          `json:"revoked_why,omitempty"`
+	LastReport  time.Time       `json:"last_report,omitzero"` // issue of its nonce
+	Decision    attest.Decision `json:"decision"`
+	Result      *verify.Result  `json:"result,omitempty"`
+}
+
+func (s *Server) view(d *device, whole bool) DeviceView {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	row := &d.row
+	v := DeviceView{
+		Device: registration(row), Name: row.Name, Serial: row.Serial, Cause: row.Cause, CauseText: row.CauseText,
+		CompareCode: attest.CompareCode(row.ID, row.Keys.DKID), EnrolledAt: row.CreatedAt, ApprovedBy: row.ApprovedBy,
+		RevokedAt: row.RevokedAt, RevokedWhy: row.RevokedWhy, LastReport: d.hot.IssuedAt, Decision: s.decideFor(d, s.now()).told,
+	}
+	if !row.Keys.EKHash.IsZero() {
+		v.EKSHA256 = hexOf(row.Keys.EKHash)
+	}
+	if whole {
+		v.Result = d.result
+	}
+	return v
+}
+
+func (s *Server) listDevices(*http.Request, []byte) (any, error) {
+	views := s.Devices()
+	for i := range views {
+		views[i].Result = nil
+	}
+	return views, nil
+}
+
+// Devices shows every device, those that wait first, then by name.
+func (s *Server) Devices() []DeviceView {
+	views := []DeviceView{}
+	for _, d := range s.fleet.all() {
+		views = append(views, s.view(d, true))
+	}
+	slices.SortFunc(views, func(a, b DeviceView) int {
+		waits := func(v *DeviceView) int { return map[bool]int{false: 1}[v.State == attest.Pending] }
+		return cmp.Or(cmp.Compare(waits(&a), waits(&b)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return views
+}
+
+func (s *Server) showDevice(r *http.Request, _ []byte) (any, error) {
+	d := s.fleet.get(r.PathValue("id"))
+	if d == nil {
+		return nil, store.ErrNotFound
+	}
+	return s.view(d, true), nil
+}
+
+// Approval is what an approver decides.
+type Approval struct {
+	// Code is what the laptop shows; it must be given when the queue's device
+	// came without a token.
+	Code  string       `json:"code,omitempty"`
+	Class verify.Class `json:"class,omitempty"`
+	Group string       `json:"group,omitempty"`
+	Owner string       `json:"owner,omitempty"`
+}
+
+func (s *Server) approveDevice(r *http.Request, body []byte) (any, error) {
+	a := new(Approval)
+	if err := read(body, a); err != nil {
+		return nil, err
+	}
+	return s.approve(r.Context(), r.PathValue("id"), *a)
+}
+
+// Approve lets a waiting device in, or confirms one that is in.
+func (s *Server) Approve(ctx context.Context, id string, a Approval) error {
+	_, err := s.approve(ctx, id, a)
+	return err
+}
+
+func (s *Server) approve(ctx context.Context, id string, a Approval) (any, error) {
+	return s.change(ctx, id, func(row *store.Device, hot *store.Hot) error {
+		if row.State == attest.Revoked {
+			return store.ErrRevoked
+		}
+		if a.Code != "" && a.Code != attest.CompareCode(row.ID, row.Keys.DKID) {
+			return refuse(http.StatusConflict, "code-differs", "The code is not the one that this laptop shows.",
+				"Compare again; if it still differs, this is another laptop: revoke the device.")
+		}
+		row.State, row.Cause, row.CauseText = attest.Active, "", ""
+		row.ApprovedAt, row.ApprovedBy = s.now(), localActor
+		if a.Class != "" {
+			row.Class = a.Class
+		}
+		if a.Group != "" {
+			row.Group = a.Group
+		}
+		if a.Owner != "" {
+			row.Owner = a.Owner
+		}
+		hot.Resyncs, hot.Forks = 0, 0
+		return nil
+	}, "device.approve", a)
+}
+
+// Revocation says why.
+type Revocation struct {
+	Why string `json:"why,omitempty"`
+}
+
+func (s *Server) revokeDevice(r *http.Request, body []byte) (any, error) {
+	v := new(Revocation)
+	if err := read(body, v); err != nil {
+		return nil, err
+	}
+	return s.change(r.Context(), r.PathValue("id"), func(row *store.Device, _ *store.Hot) error {
+		row.State = attest.Revoked
+		row.RevokedWhy = v.Why
+		return nil
+	}, "device.revoke", v)
+}
+
+// change alters a device's registration: stored, audited, then seen by every
+// check that begins afterwards.
+func (s *Server) change(ctx context.Context, id string, alter func(*store.Device, *store.Hot) error, action string, detail any) (any, error) {
+	d := s.fleet.get(id)
+	if d == nil {
+		return nil, store.ErrNotFound
+	}
+	d.mu.Lock()
+	row, hot := d.row, d.hot
+	err := alter(&row, &hot)
+	if err == nil {
+		err = s.store.Update(ctx, func(tx *store.Tx) error {
+			return s.storeChange(tx, &row, &hot, action, detail)
+		})
+	}
+	if err == nil {
+		d.row, d.hot = row, hot
+		s.decideFor(d, s.now())
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return s.view(d, false), nil
+}

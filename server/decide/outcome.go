@@ -1,0 +1,121 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"muster/server/verify"
+)
+
+// Outcome is what is decided. The zero value denies. A smaller one is more
+// severe, so the most severe of several is their minimum.
+//
+// StepUp is more severe than Restrict: the person gets nothing until they have
+// stepped up, and are restricted afterwards if that reason is still there. The
+// other way round a restriction would let them past the step.
+type Outcome uint8
+
+// The outcomes, most severe first (DESIGN §7).
+const (
+	Deny Outcome = iota
+	StepUp
+	Restrict
+	Allow
+)
+
+var outcomeNames = [...]string{Deny: "deny", StepUp: "step_up", Restrict: "restrict", Allow: "allow"}
+
+// String returns the wire name; a value outside the four reads as deny, which
+// is what it means.
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return outcomeNames[Deny]
+}
+
+// MarshalText writes the wire name; a value outside the four is an error.
+func (o Outcome) MarshalText() ([]byte, error) {
+	if int(o) >= len(outcomeNames) {
+		return nil, fmt.Errorf("decide: no outcome %d", uint8(o))
+	}
+	return []byte(outcomeNames[o]), nil
+}
+
+// UnmarshalText accepts exactly the four wire names, and leaves deny otherwise.
+func (o *Outcome) UnmarshalText(b []byte) error {
+	*o = Deny
+	for i, name := range outcomeNames {
+		if string(b) == name {
+			*o = Outcome(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("decide: outcome %q is none of allow, restrict, step_up, deny", b)
+}
+
+// Inputs are all that a decision rests on. Sign-in adds the session, the
+// passkey and the request here.
+type Inputs struct {
+	// Device is the last Result; it means nothing unless HasResult.
+	Device    verify.Result
+	HasResult bool
+	// App is the id of the application that is asked for.
+	App string
+	// Now is the server's time.
+	Now time.Time
+	// Grace is the device's book as [Policy.NextGrace] last returned it; nil when
+	// the device never needed grace.
+	Grace GraceBook
+}
+
+// Decision is the answer for one device and one application.
+type Decision struct {
+	Outcome Outcome `json:"outcome"`
+	// Reasons are all that speak against the device, in the order: device,
+	// findings, rules as the policy has them. Those with ReportOnly or Grace did
+	// not count. A decision other than allow has at least one that did.
+	Reasons []Reason `json:"reasons"`
+	// Until is the first instant at which time alone changes the decision or one
+	// of its reasons; zero when that never happens.
+	Until time.Time `json:"until,omitzero"`
+	// Policy is [Policy.Digest] of the policy that decided.
+	Policy string `json:"policy"`
+}
+
+// Reason is one thing that speaks against the device.
+type Reason struct {
+	Code  string `json:"code"`            // stable: a rule's id, a finding's code, or a Code constant
+	Claim string `json:"claim,omitempty"` // what it is about: a claim's wire name, level, report, quote or device
+	Text  string `json:"text"`            // what is wrong, one sentence
+	Fix   string `json:"fix"`             // what to do, one sentence
+	// Outcome is what the reason leads to where it counts.
+	Outcome Outcome `json:"outcome"`
+	// ReportOnly: the rule is on trial and did not count.
+	ReportOnly bool `json:"report_only,omitempty"`
+	// Unknown: nobody could tell, rather than: it is bad.
+	Unknown bool `json:"unknown,omitempty"`
+	// Grace, where set, is when the reason begins to count.
+	Grace time.Time `json:"grace,omitzero"`
+}
+
+// counts reports whether the reason has a say in the outcome.
+func (r *Reason) counts() bool { return !r.ReportOnly && r.Grace.IsZero() }
+
+// Codes of the reasons that need no rule. A rule cannot have one of them as id.
+const (
+	CodeAppUnknown  = "app-unknown"  // no policy names the application
+	CodeNoReport    = "no-report"    // nothing was ever appraised of the device
+	CodePending     = "pending"      // waits for an approval
+	CodeRevoked     = "revoked"      // never returns
+	CodeReportStale = "report-stale" // older than limits.report_age
+	CodeInternal    = "internal"     // a defect of ours; it denies
+)
+
+// reservedCodes are the codes above and those of the Verifier's findings.
+func reservedCodes() []string {
+	return []string{
+		CodeAppUnknown, CodeNoReport, CodePending, CodeRevoked, CodeReportStale, CodeInternal,
+		verify.FindingCloned, verify.FindingClockSkew, verify.FindingTPMCleared,
+	}
+}

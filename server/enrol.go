@@ -1,0 +1,245 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"muster/attest"
+	"muster/server/enroll"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// enrolBegin handles the first message of an enrolment (SPEC.md §7.2). It stores
+// nothing: what it must remember travels sealed with the device.
+func (s *Server) enrolBegin(r *http.Request, body []byte) (any, error) {
+	begin := new(attest.EnrolBegin)
+	if err := read(body, begin); err != nil {
+		return nil, err
+	}
+	ctx := r.Context()
+	var token *store.Token
+	var candidate *enroll.Candidate
+	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
+		if begin.Token != "" {
+			if token, err = tx.PeekToken(begin.Token); err != nil {
+				return err
+			}
+		}
+		var lookup error
+		candidate, err = enroll.Judge(begin, s.roots, func(c *enroll.Candidate) bool {
+			_, lookup = tx.FindListed(c.EKHash, c.Issuer, c.CertSerial)
+			return lookup == nil
+		})
+		if err == nil && lookup != nil && !errors.Is(lookup, store.ErrNotFound) {
+			err = lookup
+		}
+		return err
+	})
+	if errors.Is(err, store.ErrTokenRefused) {
+		return nil, tokenRefused()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if token == nil && s.config.RequireToken && candidate.Level != verify.TPMListed {
+		return nil, tokenRefused()
+	}
+	tokenID := ""
+	if token != nil {
+		tokenID = token.ID
+	}
+	return enroll.Challenge(candidate, body, tokenID, s.sealer, s.now())
+}
+
+func tokenRefused() error {
+	return refuse(http.StatusForbidden, attest.CodeTokenRefused,
+		"The enrolment token is unknown, used up or expired.", "Ask the administrator for a new token.")
+}
+
+// enrolFinish handles the second message: proof, then one transaction in which
+// the token is used up and the device exists. The same bytes get the same
+// answer.
+func (s *Server) enrolFinish(r *http.Request, body []byte) (any, error) {
+	ctx, request := r.Context(), requestDigest(body)
+	if reply, ok, err := s.finishedBefore(ctx, request); err != nil || ok {
+		return stored(reply), err
+	}
+	finish := new(attest.EnrolFinish)
+	if err := read(body, finish); err != nil {
+		return nil, err
+	}
+	place := enroll.Place{Origin: s.config.PublicURL, Tenant: s.meta.Tenant}
+	enrolled, err := enroll.Finish(finish, s.sealer, place, s.now())
+	if errors.Is(err, enroll.ErrSession) {
+		return nil, refuse(http.StatusConflict, attest.CodeSessionEnded, "The enrolment took longer than it may, or began elsewhere.", "It starts again by itself.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.enrolling.Lock() // one at a time: the row and the fleet move together
+	defer s.enrolling.Unlock()
+	return s.admit(ctx, enrolled, finish, request)
+}
+
+func (s *Server) finishedBefore(ctx context.Context, request attest.Digest) (reply []byte, ok bool, err error) {
+	err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+		_, reply, err = tx.Enrolment(request)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, false, nil
+	}
+	return reply, err == nil, err
+}
+
+// admit stores a proved device and answers it.
+func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.EnrolFinish, request attest.Digest) (any, error) {
+	var d *device
+	var reply []byte
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		_, again, err := tx.Enrolment(request)
+		if err == nil {
+			reply = again
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if d, err = s.place(tx, e); err != nil {
+			return err
+		}
+		reply, err = s.storeEnrolment(tx, d, e, finish, request)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrRevoked):
+		return nil, revoked()
+	case errors.Is(err, store.ErrTokenRefused):
+		return nil, tokenRefused()
+	case err != nil:
+		return nil, err
+	}
+	if d != nil {
+		s.seat(d)
+		s.log.Info("device enrolled", "device", d.row.ID, "state", d.row.State, "level", d.row.Level, "reason", d.row.Cause)
+	}
+	return stored(reply), nil
+}
+
+// place finds or makes the row that a proved device gets, and its state. A known
+// EK or AK is the same machine with another system: pending, whatever it
+// brought.
+func (s *Server) place(tx *store.Tx, e *enroll.Enrolled) (*device, error) {
+	c := e.Candidate
+	begin := new(attest.EnrolBegin)
+	if err := read(e.Session.Begin, begin); err != nil {
+		return nil, err
+	}
+	var akName []byte
+	if c.AK != nil {
+		akName = c.AK.Name
+	}
+	row, err := s.knownAs(tx, c)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		row = &store.Device{ID: newDeviceID(), CreatedAt: tx.Now(), Class: verify.ClassBYOD, Name: begin.Name}
+		if err := s.admission(tx, row, e, begin.Token); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	default:
+		row.State, row.Cause = attest.Pending, causeReanchor
+		row.CauseText = "This machine was enrolled before and asks again with a new system key."
+		row.ApprovedAt, row.ApprovedBy = time.Time{}, ""
+	}
+	identity := &begin.Identity
+	row.Platform, row.Level, row.TPM = c.Platform, c.Level, identity.TPM
+	row.Name, row.Serial, row.UUID = begin.Name, begin.Serial, begin.UUID
+	row.Keys = store.Keys{
+		Kind: c.Kind, EKHash: c.EKHash, AK: identity.AK, AKName: akName, DK: identity.DK, DKID: c.DK.ID,
+		DKb: identity.DKb, DKbCounter: e.CounterBound,
+	}
+	if ek := identity.EK; ek != nil {
+		row.Keys.EKTemplate, row.Keys.EKPublic, row.Keys.EKCertificate = ek.Template, ek.Public, ek.Certificate
+	}
+	return s.newDevice(row)
+}
+
+// knownAs finds the device that already has one of the keys; a dead key is
+// ErrRevoked.
+func (s *Server) knownAs(tx *store.Tx, c *enroll.Candidate) (*store.Device, error) {
+	var akName []byte
+	if c.AK != nil {
+		akName = c.AK.Name
+	}
+	dead, err := tx.KeyRevoked(c.EKHash, akName, c.DK.ID)
+	if err != nil {
+		return nil, err
+	}
+	if dead {
+		return nil, store.ErrRevoked
+	}
+	row, err := tx.DeviceByDK(c.DK.ID)
+	if c.Kind == attest.KindTPM && errors.Is(err, store.ErrNotFound) {
+		if row, err = tx.DeviceByAK(akName); errors.Is(err, store.ErrNotFound) {
+			row, err = tx.DeviceByEK(c.EKHash)
+		}
+	}
+	return row, err
+}
+
+// Causes of pending that no key shows.
+const (
+	causeReanchor = "re-anchor"     // the machine was enrolled before
+	causeNoToken  = "no-token"      // nothing admitted it
+	causeLevel    = "level-too-low" // the token asks for more
+)
+
+// admission decides what a new device starts as. Only a token with its minimum
+// level, or a list that was got out of band, admits by itself.
+func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, secret string) error {
+	row.State = attest.Pending
+	c := e.Candidate
+	if secret != "" {
+		token, err := tx.ConsumeToken(secret)
+		if err != nil {
+			return err
+		}
+		row.TokenID, row.Class, row.Group, row.Owner = token.ID, token.Class, token.Group, token.Owner
+		if c.Level >= token.MinLevel {
+			row.State, row.ApprovedAt, row.ApprovedBy = attest.Active, tx.Now(), "token "+token.ID
+			return nil
+		}
+		row.Cause = causeLevel
+		row.CauseText = fmt.Sprintf("The token asks for %v; this device is %v (%s).", token.MinLevel, c.Level, c.Cause)
+		return nil
+	}
+	if c.Level >= verify.TPMListed {
+		listed, err := tx.FindListed(c.EKHash, c.Issuer, c.CertSerial)
+		if err == nil {
+			row.State, row.ApprovedAt, row.ApprovedBy = attest.Active, tx.Now(), "list "+listed.ID
+			row.Class, row.Group, row.Owner = listed.Class, listed.Group, listed.Owner
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."
+	return nil
+}
+
+// newDeviceID makes an id that nobody can guess or claim: 128 random bits.
+func newDeviceID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}

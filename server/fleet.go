@@ -1,0 +1,180 @@
+package server
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"muster/attest"
+	"muster/server/decide"
+	"muster/server/gateway"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// fleet is every device in memory, so that a report reads nothing from disk and
+// a check takes no lock.
+type fleet struct {
+	mu      sync.RWMutex
+	devices map[string]*device // guarded by mu; a device, once there, stays
+}
+
+// device is one laptop as the server works with it.
+type device struct {
+	// mu serialises what changes the device: its reports, approvals, revocation.
+	// It is held until the change is stored.
+	mu     sync.Mutex
+	row    store.Device     // guarded by mu; as stored
+	hot    store.Hot        // guarded by mu; as stored
+	keys   []*attest.Key    // guarded by mu
+	secret []byte           // guarded by mu; for attest.MAC
+	result *verify.Result   // guarded by mu; nil before the first report
+	grace  decide.GraceBook // guarded by mu
+
+	// answers are what checks read.
+	answers atomic.Pointer[answers]
+}
+
+// answers are a device's decisions under one policy, until time changes them.
+type answers struct {
+	policy *decide.Policy
+	until  time.Time
+	byApp  map[string]gateway.Answer
+	all    map[string]decide.Decision
+	worst  decide.Decision
+	told   attest.Decision // what the device itself is told: the worst
+}
+
+func (f *fleet) get(id string) *device {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.devices[id]
+}
+
+func (f *fleet) put(id string, d *device) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.devices[id] = d
+}
+
+// all returns a snapshot.
+func (f *fleet) all() map[string]*device {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return maps.Clone(f.devices)
+}
+
+// forever stands for a decision that time alone never changes: it is looked at
+// again after this long all the same.
+const forever = time.Hour
+
+// decideFor makes a device's decisions anew. The caller holds d.mu.
+func (s *Server) decideFor(d *device, now time.Time) *answers {
+	p := s.policy.Load()
+	in := decide.Inputs{Now: now, Grace: d.grace, Device: s.registered(d)}
+	if d.result != nil {
+		in.HasResult = true
+	}
+	a := &answers{policy: p, until: now.Add(forever), byApp: make(map[string]gateway.Answer)}
+	if next := p.NextGrace(in); next != nil || d.grace != nil {
+		d.grace, in.Grace = next, next
+	}
+	first := true
+	a.all = p.DecideAll(in)
+	for id, decision := range a.all {
+		if !decision.Until.IsZero() && decision.Until.Before(a.until) {
+			a.until = decision.Until
+		}
+		answer, err := gateway.NewAnswer(decision)
+		if err != nil {
+			s.log.Error("answer not encoded", "device", d.row.ID, "error", err)
+		}
+		a.byApp[id] = answer
+		if first || decision.Outcome < a.worst.Outcome {
+			a.worst, first = decision, false
+		}
+	}
+	for _, app := range p.Apps() {
+		if !app.Devices {
+			a.byApp[app.ID] = sessionRequired
+		}
+	}
+	a.told = told(a.worst)
+	d.answers.Store(a)
+	return a
+}
+
+// registered is the Result with the device as it is registered now: an approval
+// or revocation counts at once, without a new report.
+func (s *Server) registered(d *device) verify.Result {
+	var r verify.Result
+	if d.result != nil {
+		r = *d.result
+	}
+	r.Device = registration(&d.row)
+	return r
+}
+
+func registration(row *store.Device) verify.Device {
+	return verify.Device{
+		ID: row.ID, State: row.State, Level: row.Level, Class: row.Class,
+		Group: row.Group, Owner: row.Owner, Platform: row.Platform,
+	}
+}
+
+// told writes a decision for the device and its person.
+func told(d decide.Decision) attest.Decision {
+	out := attest.Decision{Outcome: d.Outcome.String(), Reasons: make([]attest.Reason, 0, len(d.Reasons))}
+	for _, r := range d.Reasons {
+		out.Reasons = append(out.Reasons, attest.Reason{Code: r.Code, Claim: r.Claim, Text: r.Text, Fix: r.Fix})
+	}
+	return out
+}
+
+// Check answers whether a device may use an application now. It takes no lock
+// and allocates nothing while the stored answer holds.
+func (s *Server) Check(id, app string) gateway.Answer {
+	a := s.current(id)
+	if a == nil {
+		return unknownDevice
+	}
+	answer, ok := a.byApp[app]
+	if !ok {
+		return unknownApp
+	}
+	return answer
+}
+
+// current returns a device's answers as they hold now; nil for no such device.
+func (s *Server) current(id string) *answers {
+	d := s.fleet.get(id)
+	if d == nil {
+		return nil
+	}
+	a := d.answers.Load()
+	if a == nil || a.policy != s.policy.Load() || !s.now().Before(a.until) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		a = s.decideFor(d, s.now())
+	}
+	return a
+}
+
+// Decision tells what [Server.Check] answers, for people.
+func (s *Server) Decision(id, app string) attest.Decision {
+	if a := s.current(id); a != nil {
+		if d, ok := a.all[app]; ok {
+			return told(d)
+		}
+	}
+	return attest.Decision{Outcome: decide.Deny.String(), Reasons: []attest.Reason{{
+		Code: decide.CodeAppUnknown, Text: "No policy opens this application to devices.", Fix: "Ask the administrator to add it to the policy.",
+	}}}
+}
+
+var (
+	sessionRequired = gateway.Refusal("session-required", "This application is for signed-in people.", "Sign in.")
+	unknownDevice   = gateway.Refusal("device-unknown", "No such device is enrolled.", "Enrol the laptop.")
+	unknownApp      = gateway.Refusal("app-unknown", "No policy names this application.", "Ask the administrator to add it to the policy.")
+)

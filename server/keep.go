@@ -1,0 +1,351 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"muster/attest"
+	"muster/server/decide"
+	"muster/server/enroll"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// keptReports is how many changed reports are kept of each device.
+const keptReports = 100
+
+// load reads everything that checks and reports need into memory.
+func (s *Server) load(ctx context.Context) error {
+	err := s.store.Update(ctx, func(tx *store.Tx) error { return tx.SetOrigin(s.config.PublicURL) })
+	if errors.Is(err, store.ErrTaken) {
+		return fmt.Errorf("public URL %s: %w; use that one, or start with a new data folder", s.config.PublicURL, err)
+	}
+	if err != nil {
+		return err
+	}
+	var rows []*store.Device
+	err = s.store.View(ctx, func(tx *store.Tx) error {
+		meta, err := tx.Meta()
+		if err != nil {
+			return err
+		}
+		s.meta = *meta
+		for after := ""; ; {
+			page, err := tx.Devices("", after, 1000)
+			if err != nil {
+				return err
+			}
+			if rows = append(rows, page...); len(page) == 0 {
+				break
+			}
+			after = page[len(page)-1].ID
+		}
+		for _, row := range rows {
+			d, err := s.remember(tx, row)
+			if err != nil {
+				return fmt.Errorf("loading device %s: %w", row.ID, err)
+			}
+			s.fleet.put(row.ID, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.sealer, err = enroll.NewSealer(s.meta.ServerKey[:], s.meta.Epoch)
+	return err
+}
+
+// remember rebuilds a device from what was stored.
+func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
+	d, err := s.newDevice(row)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := tx.Hot(row.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.hot = *hot
+	book, err := tx.Grace(row.ID)
+	if err == nil && len(book) > 0 {
+		err = json.Unmarshal(book, &d.grace)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("grace book: %w", err)
+	}
+	report, err := tx.LatestReport(row.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return d, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.result = new(verify.Result)
+	if err := attest.Decode(report.Result, d.result); err != nil {
+		return nil, fmt.Errorf("stored result: %w", err)
+	}
+	// Heartbeats confirm claims without a report of their own; the hot row has
+	// their time.
+	d.result.IssuedAt, d.result.QuotedAt = hot.IssuedAt, hot.QuotedAt
+	return d, nil
+}
+
+// newDevice makes the working form of a row: its keys, and the secret that its
+// requests are MACed with.
+func (s *Server) newDevice(row *store.Device) (*device, error) {
+	d := &device{row: *row}
+	k := &row.Keys
+	var err error
+	add := func(role attest.Role, public []byte) {
+		if err != nil || len(public) == 0 {
+			return
+		}
+		var key *attest.Key
+		if k.Kind == attest.KindSoft {
+			key, err = attest.SoftKey(public)
+		} else {
+			key, err = attest.ParseKey(role, public)
+		}
+		d.keys = append(d.keys, key)
+	}
+	add(attest.DK, k.DK)
+	add(attest.AK, k.AK)
+	add(attest.DKb, k.DKb)
+	if err != nil {
+		return nil, fmt.Errorf("stored keys: %w", err)
+	}
+	secret := attest.DeviceSecret(s.meta.ServerKey[:], s.meta.Epoch, row.ID, k.DKID)
+	d.secret = secret[:]
+	return d, nil
+}
+
+// seat puts an enrolled device into the fleet; one that was there is replaced in
+// place, so that whoever holds it sees the new keys.
+func (s *Server) seat(fresh *device) {
+	d := s.fleet.get(fresh.row.ID)
+	if d == nil {
+		s.decideFor(fresh, s.now())
+		s.fleet.put(fresh.row.ID, fresh)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.row, d.hot, d.keys, d.secret, d.result, d.grace = fresh.row, fresh.hot, fresh.keys, fresh.secret, fresh.result, fresh.grace
+	s.decideFor(d, s.now())
+}
+
+// missingLog returns the digest when the store has no such boot log.
+func (s *Server) missingLog(ctx context.Context, digest attest.Digest) (attest.Digest, error) {
+	var has bool
+	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
+		has, err = tx.HasBootLog(digest)
+		return err
+	})
+	if has {
+		return attest.Digest{}, err
+	}
+	return digest, err
+}
+
+// storeAccepted writes what an accepted statement changes, in one commit.
+func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *attest.Evidence, submit *attest.ReportSubmit) error {
+	var report *store.Report
+	if ev.Report != nil || ev.Measured != nil {
+		var err error
+		if report, err = kept(ev, []byte(submit.JWS), submit.Quote, next.result, s.now()); err != nil {
+			return err
+		}
+	}
+	book, err := changedBook(d.grace, next.grace)
+	if err != nil {
+		return err
+	}
+	outcome := next.answers.worst.Outcome
+	turned := next.before == nil || next.before.worst.Outcome != outcome
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := tx.PutHot(&next.hot); err != nil {
+			return err
+		}
+		if report != nil {
+			if err := tx.AddReport(d.row.ID, report); err != nil {
+				return err
+			}
+			if _, err := tx.PruneReports(d.row.ID, keptReports); err != nil {
+				return err
+			}
+		}
+		if book != nil {
+			if err := tx.PutGrace(d.row.ID, book); err != nil {
+				return err
+			}
+		}
+		if !turned {
+			return nil
+		}
+		return audit(tx, "device "+d.row.ID, "decision", d.row.ID, decisionRecord{
+			Outcome: outcome.String(), Reasons: codes(next.answers.worst), Report: ev.Digest, Policy: next.answers.policy.Digest(),
+		})
+	})
+}
+
+// decisionRecord is what the audit log keeps of a decision: its inputs by digest.
+type decisionRecord struct {
+	Outcome string        `json:"outcome"`
+	Reasons []string      `json:"reasons"`
+	Report  attest.Digest `json:"report"`
+	Policy  string        `json:"policy"`
+}
+
+func codes(d decide.Decision) []string {
+	list := make([]string, 0, len(d.Reasons))
+	for _, r := range d.Reasons {
+		list = append(list, r.Code)
+	}
+	return list
+}
+
+// kept is the cold form of a full report.
+func kept(ev *attest.Evidence, jws []byte, quote *attest.Quote, result *verify.Result, now time.Time) (*store.Report, error) {
+	r := &store.Report{Seq: ev.Header.Seq, Digest: ev.Digest, ReceivedAt: now, JWS: jws}
+	var err error
+	if quote != nil {
+		if r.Quote, err = attest.Encode(quote); err != nil {
+			return nil, err
+		}
+	}
+	r.Result, err = attest.Encode(result)
+	return r, err
+}
+
+// changedBook encodes a grace book if it differs from the one before.
+func changedBook(before, now decide.GraceBook) ([]byte, error) {
+	a, err := json.Marshal(before)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(now)
+	if err != nil || string(a) == string(b) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// storeChange writes an administrator's change of a device.
+func (s *Server) storeChange(tx *store.Tx, row *store.Device, hot *store.Hot, action string, detail any) error {
+	if row.State == attest.Revoked {
+		if err := tx.RevokeDevice(row.ID, localActor, row.RevokedWhy); err != nil {
+			return err
+		}
+		stored, err := tx.Device(row.ID)
+		if err != nil {
+			return err
+		}
+		*row = *stored
+	} else if err := tx.UpdateDevice(row); err != nil {
+		return err
+	}
+	fresh, err := tx.Hot(row.ID)
+	if err != nil {
+		return err
+	}
+	fresh.Resyncs, fresh.Forks = hot.Resyncs, hot.Forks
+	if err := tx.PutHot(fresh); err != nil {
+		return err
+	}
+	*hot = *fresh
+	return audit(tx, localActor, action, row.ID, detail)
+}
+
+// storeEnrolment writes a proved device: its row, where its statements stand, its
+// first report, and the reply for identical bytes, which it returns.
+func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, finish *attest.EnrolFinish, request attest.Digest) ([]byte, error) {
+	known, err := tx.Device(d.row.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = tx.InsertDevice(&d.row)
+	case err == nil && known.State == attest.Revoked:
+		err = store.ErrRevoked
+	case err == nil:
+		err = tx.UpdateDevice(&d.row)
+	}
+	if err != nil {
+		return nil, err
+	}
+	hot, err := tx.Hot(d.row.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.hot = *hot
+	reply, err := s.enrolReply(tx, d, e)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.PutHot(&d.hot); err != nil {
+		return nil, err
+	}
+	report, err := kept(e.Evidence, []byte(finish.JWS), finish.Quote, d.result, tx.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.AddReport(d.row.ID, report); err != nil {
+		return nil, err
+	}
+	if err := tx.PutEnrolment(request, d.row.ID, reply, tx.Now().Add(keptEnrolments)); err != nil {
+		return nil, err
+	}
+	return reply, audit(tx, "device "+d.row.ID, "device.enrol", d.row.ID, enrolRecord{
+		State: d.row.State, Level: d.row.Level, Cause: d.row.Cause, Token: d.row.TokenID, Report: e.Evidence.Digest,
+	})
+}
+
+// keptEnrolments is how long the same bytes get the same answer.
+const keptEnrolments = 24 * time.Hour
+
+// enrolRecord is what the audit log keeps of an enrolment.
+type enrolRecord struct {
+	State  attest.DeviceState `json:"state"`
+	Level  verify.Level       `json:"level"`
+	Cause  string             `json:"cause,omitempty"`
+	Token  string             `json:"token,omitempty"`
+	Report attest.Digest      `json:"report"`
+}
+
+// enrolReply makes the first answer and what the device starts with: step zero,
+// whatever it was before.
+func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte, error) {
+	ev, hot := e.Evidence, &d.hot
+	hot.Seq, hot.Last, hot.Base, hot.BootID, hot.IssuedAt = 0, ev.Digest, ev.Digest, ev.Report.BootID, ev.IssuedAt
+	hot.Request, hot.Reply, hot.Nonces = attest.Digest{}, nil, nil
+	hot.QuotedAt, hot.Clock, hot.Log = time.Time{}, nil, attest.Digest{}
+	hot.Resync, hot.NeedQuote, hot.Resyncs, hot.Forks = false, false, 0, 0
+	if m := ev.Measured; m != nil {
+		clock := m.Clock
+		hot.QuotedAt, hot.Clock, hot.Log = ev.IssuedAt, &clock, m.LogSHA
+	}
+	nonce, err := s.addNonce(hot)
+	if err != nil {
+		return nil, err
+	}
+	d.result = verify.Appraise(verify.Input{Device: registration(&d.row), Evidence: ev, ReceivedAt: tx.Now()})
+	reply := &attest.EnrolReply{
+		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret,
+		Next: attest.ReportReply{
+			Accepted: ev.Digest, State: d.row.State, Nonce: nonce, NonceS: s.nonceSeconds(),
+			NextS: s.config.ReportEvery, Decision: s.decideFor(d, tx.Now()).told,
+		},
+	}
+	if !hot.Log.IsZero() {
+		has, err := tx.HasBootLog(hot.Log)
+		if err != nil {
+			return nil, err
+		}
+		if !has {
+			reply.Next.NeedLog = hot.Log
+		}
+	}
+	return attest.Encode(reply)
+}

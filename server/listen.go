@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits of the public listener: an agent's largest message takes seconds on a
+// slow line, and a slower peer is not one of ours.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 60 * time.Second
+	writeTimeout      = 90 * time.Second
+	idleTimeout       = 10 * time.Minute // longer than the report interval: connections are kept alive
+	maxHeaderBytes    = 16 << 10
+	drainTimeout      = 10 * time.Second
+)
+
+// Listen opens the public listener, so that a caller knows its address before it
+// is served.
+func (s *Server) Listen() (net.Listener, error) {
+	l, err := net.Listen("tcp", s.config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("opening the listener: %w", err)
+	}
+	if s.config.TLSCert == "" {
+		return l, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.config.TLSCert, s.config.TLSKey)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("reading the TLS certificate: %w", err)
+	}
+	return tls.NewListener(l, &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"},
+	}), nil
+}
+
+// Serve answers on the listener until ctx ends, then lets requests end.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return serve(ctx, &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: quiet(s.log),
+	}, l)
+}
+
+func serve(ctx context.Context, h *http.Server, l net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- h.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	err := h.Shutdown(drain)
+	if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+// quiet sends what net/http says of broken peers to the debug log.
+func quiet(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }
+
+// readAll reads a bounded body.
+func readAll(r *http.Request) ([]byte, error) { return io.ReadAll(r.Body) }

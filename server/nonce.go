@@ -1,0 +1,94 @@
+package server
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"time"
+
+	"muster/attest"
+	"muster/server/store"
+)
+
+// nonceLife is how long a nonce may be answered: until the next report is due,
+// and a little longer.
+func (s *Server) nonceLife() time.Duration {
+	return time.Duration(s.config.ReportEvery)*time.Second + attest.NonceSlack
+}
+
+func (s *Server) nonceSeconds() int { return int(s.nonceLife() / time.Second) }
+
+// addNonce adds a fresh nonce to a hot row, which must be stored before the
+// nonce is sent. Expired ones leave, then the oldest.
+func (s *Server) addNonce(hot *store.Hot) (attest.Digest, error) {
+	var n store.Nonce
+	if _, err := rand.Read(n.Value[:]); err != nil {
+		return n.Value, fmt.Errorf("making nonce: %w", err)
+	}
+	n.Issued = s.now()
+	n.Expires = n.Issued.Add(s.nonceLife())
+	var live []store.Nonce
+	for _, old := range hot.Nonces {
+		if old.Expires.After(n.Issued) {
+			live = append(live, old)
+		}
+	}
+	if extra := len(live) - (attest.MaxNonces - 1); extra > 0 {
+		live = live[extra:]
+	}
+	hot.Nonces = append(live, n)
+	return n.Value, nil
+}
+
+// nonce handles POST /v1/nonce.
+func (s *Server) nonce(r *http.Request, d *device, body []byte) (any, error) {
+	if err := read(body, new(attest.NonceRequest)); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.row.State == attest.Revoked {
+		return nil, revoked()
+	}
+	hot := d.hot
+	value, err := s.addNonce(&hot)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.putHot(r.Context(), d, &hot); err != nil {
+		return nil, err
+	}
+	return &attest.NonceReply{Nonce: value, ExpiresS: s.nonceSeconds()}, nil
+}
+
+// status handles POST /v1/status: what the device would be told now.
+func (s *Server) status(_ *http.Request, d *device, _ []byte) (any, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := s.decideFor(d, s.now())
+	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.row.Level.String(), Decision: a.told}, nil
+}
+
+// bootLog handles POST /v1/log/{digest}: the raw bytes of the log that the last
+// quote named, kept once per digest. It is not judged here.
+func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
+	want, err := attest.ParseDigest(r.PathValue("digest"))
+	if err != nil {
+		return nil, &attest.Error{Code: attest.LogDigest, Detail: err.Error()}
+	}
+	d.mu.Lock()
+	named := d.hot.Log
+	d.mu.Unlock()
+	if want != named || attest.Digest(sha256.Sum256(body)) != want {
+		return nil, &attest.Error{Code: attest.LogDigest, Detail: "not the log that the last quote named"}
+	}
+	packed, err := store.PackBootLog(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Update(r.Context(), func(tx *store.Tx) error { return tx.AddBootLog(packed) }); err != nil {
+		return nil, err
+	}
+	return struct{}{}, nil
+}

@@ -1,0 +1,228 @@
+package server
+
+import (
+	"context"
+	"crypto/hmac"
+	"errors"
+	"net/http"
+	"time"
+
+	"muster/attest"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// authentic reports whether a request bears this device's MAC.
+func (d *device) authentic(path string, body []byte, mac string) bool {
+	want, err := attest.ParseDigest(mac)
+	if err != nil {
+		return false
+	}
+	d.mu.Lock()
+	secret := d.secret
+	d.mu.Unlock()
+	got := attest.MAC(secret, path, body)
+	return len(secret) > 0 && hmac.Equal(got[:], want[:])
+}
+
+// known is what attest.Open needs of a device. The caller holds d.mu.
+func (d *device) known(now time.Time) *attest.Known {
+	return &attest.Known{
+		Typs:   []attest.Typ{attest.TypReport, attest.TypHeartbeat},
+		Device: d.row.ID, Keys: d.keys, Now: now,
+		Seq: d.hot.Seq, Prev: d.hot.Last, LastClock: d.hot.Clock,
+		NonceIssued: func(n attest.Digest) (issued, expires time.Time, ok bool) {
+			for _, live := range d.hot.Nonces {
+				if live.Value == n {
+					return live.Issued, live.Expires, true
+				}
+			}
+			return issued, expires, false
+		},
+	}
+}
+
+// report handles POST /v1/report: one statement, judged, decided, stored, then
+// answered (SPEC.md §7.3).
+func (s *Server) report(r *http.Request, d *device, body []byte) (any, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.row.State == attest.Revoked {
+		return nil, revoked()
+	}
+	request := requestDigest(body)
+	if len(d.hot.Reply) > 0 && request == d.hot.Request {
+		return stored(d.hot.Reply), nil
+	}
+	submit := new(attest.ReportSubmit)
+	if err := read(body, submit); err != nil {
+		return nil, err
+	}
+	if submit.DKb != nil {
+		return nil, refuse(http.StatusNotImplemented, attest.CodeNotAccepted,
+			"This server does not take a new boot key yet.", "Sign with the device key and bring a quote.")
+	}
+	now := s.now()
+	ev, err := attest.Open([]byte(submit.JWS), submit.Quote, d.known(now))
+	if err == nil {
+		err = d.acceptable(ev, now)
+	}
+	if err != nil {
+		return nil, s.mend(r.Context(), d, err)
+	}
+	return s.accept(r.Context(), d, ev, submit, request, now)
+}
+
+// acceptable checks what needs the server's own memory of the device.
+func (d *device) acceptable(ev *attest.Evidence, now time.Time) error {
+	if d.row.Keys.Kind == attest.KindTPM && ev.Measured == nil {
+		bootID := ""
+		if ev.Report != nil {
+			bootID = ev.Report.BootID
+		} else {
+			bootID = ev.Heartbeat.BootID
+		}
+		switch {
+		case ev.Signer == attest.DKb && !d.row.Keys.DKbCounter:
+			return &attest.Error{Code: attest.QuoteNeeded, Detail: "this DKb outlives its boot"}
+		case bootID != d.hot.BootID:
+			return &attest.Error{Code: attest.QuoteNeeded, Detail: "the system was started anew"}
+		case d.hot.Resync:
+			return &attest.Error{Code: attest.QuoteNeeded, Detail: "the statements were out of step"}
+		case now.Sub(d.hot.QuotedAt) >= attest.QuoteEvery:
+			return &attest.Error{Code: attest.QuoteNeeded, Detail: "the last quote is too old"}
+		}
+	}
+	if ev.Heartbeat != nil && (d.result == nil || d.hot.Resync || ev.Heartbeat.Base != d.hot.Base || ev.Heartbeat.BootID != d.hot.BootID) {
+		return &attest.Error{Code: attest.OutOfStep, Detail: "heartbeat of another base report"}
+	}
+	return nil
+}
+
+// mend answers what a device can mend by itself: it stores a fresh nonce and
+// says where to go on. A signed statement out of step counts towards cloned.
+func (s *Server) mend(ctx context.Context, d *device, err error) error {
+	var refused *attest.Error
+	if !errors.As(err, &refused) || statusOf(refused.Code) != http.StatusConflict {
+		return err
+	}
+	hot := d.hot
+	code := string(refused.Code)
+	if refused.Code == attest.OutOfStep {
+		code = attest.CodeResync
+		hot.Resync = true
+		hot.Resyncs++
+		hot.ResyncedAt = s.now()
+	}
+	nonce, err := s.addNonce(&hot)
+	if err != nil {
+		return err
+	}
+	if err := s.putHot(ctx, d, &hot); err != nil {
+		return err
+	}
+	s.log.Info("statement to be mended", "device", d.row.ID, "reason", refused.Code, "detail", refused.Detail)
+	p := refuse(http.StatusConflict, code, "", fixOf(refused.Code))
+	p.Resync = &attest.Resync{Seq: hot.Seq, Last: hot.Last, Nonce: nonce, NonceS: s.nonceSeconds()}
+	return p
+}
+
+// putHot stores a device's hot row and then keeps it. The caller holds d.mu.
+func (s *Server) putHot(ctx context.Context, d *device, hot *store.Hot) error {
+	err := s.store.Update(ctx, func(tx *store.Tx) error { return tx.PutHot(hot) })
+	if err == nil {
+		d.hot = *hot
+	}
+	return err
+}
+
+// Clones: two copies of one device alternate, so that every statement of one is
+// out of step for the other and each resync of one makes the next of the other.
+// An honest device falls out of step once, after a restored backup or a lost
+// disk write, and then goes on: its count is forgotten after a calm day.
+const (
+	clonedAfter = 4
+	calm        = 24 * time.Hour
+)
+
+// accept judges and decides, stores all of it in one commit, and only then lets
+// anybody see it.
+func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, submit *attest.ReportSubmit, request attest.Digest, now time.Time) (any, error) {
+	next, err := s.advance(d, ev, request, now)
+	if err != nil {
+		return nil, err
+	}
+	reply := &attest.ReportReply{
+		Accepted: ev.Digest, State: d.row.State, NonceS: s.nonceSeconds(), NextS: s.config.ReportEvery,
+		Nonce:     next.hot.Nonces[len(next.hot.Nonces)-1].Value,
+		NeedQuote: d.row.Keys.Kind == attest.KindTPM && now.Sub(next.hot.QuotedAt) > attest.QuoteEvery-time.Hour,
+		Decision:  next.answers.told,
+	}
+	if m := ev.Measured; m != nil && !m.LogSHA.IsZero() {
+		if reply.NeedLog, err = s.missingLog(ctx, m.LogSHA); err != nil {
+			return nil, err
+		}
+	}
+	if next.hot.Reply, err = attest.Encode(reply); err != nil {
+		return nil, err
+	}
+	if err := s.storeAccepted(ctx, d, next, ev, submit); err != nil {
+		return nil, err
+	}
+	next.become(d)
+	return stored(next.hot.Reply), nil
+}
+
+// after is a device as it will be once a statement is stored.
+type after struct {
+	*device
+	before  *answers
+	answers *answers
+}
+
+// advance computes the next state without touching d.
+func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, now time.Time) (*after, error) {
+	next := &after{device: &device{row: d.row, hot: d.hot, keys: d.keys, secret: d.secret, grace: d.grace}, before: d.answers.Load()}
+	hot := &next.hot
+	hot.Seq, hot.Last, hot.Request, hot.IssuedAt = ev.Header.Seq, ev.Digest, request, ev.IssuedAt
+	hot.Resync = false
+	if now.Sub(hot.ResyncedAt) > calm {
+		hot.Resyncs = 0
+	}
+	if ev.Report != nil {
+		hot.Base, hot.BootID = ev.Digest, ev.Report.BootID
+	}
+	if m := ev.Measured; m != nil {
+		clock := m.Clock
+		hot.QuotedAt, hot.Clock, hot.Log = ev.IssuedAt, &clock, m.LogSHA
+	}
+	hot.Nonces = without(hot.Nonces, ev.Header.Nonce)
+	if _, err := s.addNonce(hot); err != nil {
+		return nil, err
+	}
+	next.result = verify.Appraise(verify.Input{
+		Device: registration(&d.row), Evidence: ev, Last: d.result, Cloned: hot.Resyncs >= clonedAfter, ReceivedAt: now,
+	})
+	next.answers = s.decideFor(next.device, now)
+	return next, nil
+}
+
+// become makes d what was stored.
+func (a *after) become(d *device) {
+	d.row, d.hot, d.result, d.grace = a.row, a.hot, a.result, a.grace
+	d.answers.Store(a.answers)
+}
+
+func without(nonces []store.Nonce, used attest.Digest) []store.Nonce {
+	var left []store.Nonce
+	for _, n := range nonces {
+		if n.Value != used {
+			left = append(left, n)
+		}
+	}
+	return left
+}
+
+func revoked() error {
+	return refuse(http.StatusForbidden, attest.CodeRevoked, "This device was revoked, for ever.", "Ask the administrator; another laptop is needed.")
+}

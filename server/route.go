@@ -1,0 +1,191 @@
+package server
+
+import (
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"runtime/debug"
+
+	"muster/attest"
+	"muster/server/gateway"
+)
+
+// access says who may call a route.
+type access string
+
+const (
+	byAnyone  access = "anyone"  // nothing secret is answered
+	byEnrolee access = "enrolee" // rate-limited by address; proves itself in the message
+	byDevice  access = "device"  // an enrolled device, by its MAC
+	byGateway access = "gateway" // a gateway credential
+)
+
+// route is one row of the table that every handler stands in.
+type route struct {
+	pattern string
+	access  access
+	limit   int64 // bytes of the body
+	handler http.Handler
+}
+
+// routes is the public listener's whole surface.
+func (s *Server) routes() []route {
+	return []route{
+		{"GET /healthz", byAnyone, 0, http.HandlerFunc(s.healthz)},
+		{"GET /readyz", byAnyone, 0, http.HandlerFunc(s.readyz)},
+		{"GET " + attest.PathTenant, byAnyone, 0, http.HandlerFunc(s.tenant)},
+		{"POST " + attest.PathEnrolBegin, byEnrolee, attest.MaxMessage, s.enrolee(s.enrolBegin)},
+		{"POST " + attest.PathEnrolFinish, byEnrolee, attest.MaxMessage, s.enrolee(s.enrolFinish)},
+		{"POST " + attest.PathNonce, byDevice, attest.MaxMessage, s.authentic(s.nonce)},
+		{"POST " + attest.PathReport, byDevice, attest.MaxMessage, s.authentic(s.report)},
+		{"POST " + attest.PathStatus, byDevice, attest.MaxMessage, s.authentic(s.status)},
+		{"POST " + attest.PathLog + "/{digest}", byDevice, attest.MaxBootLog, s.authentic(s.bootLog)},
+		{"GET " + gateway.PathConfiguration, byAnyone, 0, gateway.Configuration(s.config.PublicURL)},
+		{"POST " + gateway.PathEvaluation, byGateway, 0, gateway.Evaluation(s.Check, s.gatewayCredential)},
+	}
+}
+
+// Handler serves the route table. Every answer is closed to browsers' guesses,
+// and a panic is a 500 that changed nothing.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		mux.Handle(r.pattern, limited(r.limit, r.handler))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.log.Error("handler panicked", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		}()
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// limited bounds the body; 0 means that the handler bounds it itself.
+func limited(n int64, h http.Handler) http.Handler {
+	if n == 0 {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, n)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// messageFunc answers one message of the device protocol with a value that is
+// written as JSON, or an error that answerError writes.
+type messageFunc func(r *http.Request, body []byte) (reply any, err error)
+
+// enrolee runs a handler for devices that we do not know yet.
+func (s *Server) enrolee(f messageFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.enrolRate.allow(clientAddress(r, s.config.TrustedProxies)) {
+			answerError(w, s.log, tooMany())
+			return
+		}
+		body, err := readAll(r)
+		if err != nil {
+			answerError(w, s.log, badBody())
+			return
+		}
+		reply, err := f(r, body)
+		s.answer(w, reply, err)
+	})
+}
+
+// deviceFunc is a messageFunc for an enrolled device, with the body's SHA-256.
+type deviceFunc func(r *http.Request, d *device, body []byte) (reply any, err error)
+
+// authentic runs a handler after the MAC over path and body was found right.
+// What is wrong with a device that we cannot believe is not told: an unknown id
+// and a wrong MAC answer alike.
+func (s *Server) authentic(f deviceFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := readAll(r)
+		if err != nil {
+			answerError(w, s.log, badBody())
+			return
+		}
+		id := r.Header.Get(attest.HeaderDevice)
+		d := s.fleet.get(id)
+		if d == nil || !d.authentic(r.URL.Path, body, r.Header.Get(attest.HeaderMAC)) {
+			answerError(w, s.log, refuse(http.StatusUnauthorized, attest.CodeDeviceUnknown,
+				"This server does not know the device by this secret.", "Enrol the laptop again: muster-agent enroll."))
+			return
+		}
+		if !s.deviceRate.allow(id) {
+			answerError(w, s.log, tooMany())
+			return
+		}
+		reply, err := f(r, d, body)
+		s.answer(w, reply, err)
+	})
+}
+
+// stored is a reply whose exact bytes were kept.
+type stored []byte
+
+func (s *Server) answer(w http.ResponseWriter, reply any, err error) {
+	if err != nil {
+		answerError(w, s.log, err)
+		return
+	}
+	b, ok := reply.(stored)
+	if !ok {
+		if b, err = attest.Encode(reply); err != nil {
+			answerError(w, s.log, err)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(b)
+}
+
+func tooMany() error {
+	r := refuse(http.StatusTooManyRequests, attest.CodeRateLimited, "Too many requests.", "It is tried again by itself.")
+	r.RetryS = 30
+	return r
+}
+
+func badBody() error {
+	return refuse(http.StatusRequestEntityTooLarge, string(attest.TooLarge), "The message could not be read or is too large.", "Update muster-agent.")
+}
+
+// read decodes a strict message.
+func read(body []byte, v any) error {
+	if err := attest.Decode(body, v); err != nil {
+		return &attest.Error{Code: attest.PayloadForm, Detail: err.Error()}
+	}
+	return nil
+}
+
+// requestDigest names the exact bytes of a request.
+func requestDigest(body []byte) attest.Digest { return sha256.Sum256(body) }
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// readyz is 200 while the store takes writes.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := s.ready(r.Context()); err != nil {
+		s.log.Error("not ready", "error", err)
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	s.healthz(w, r)
+}
+
+func (s *Server) tenant(w http.ResponseWriter, _ *http.Request) {
+	s.answer(w, attest.Tenant{Tenant: s.meta.Tenant, Origin: s.config.PublicURL, Epoch: s.meta.Epoch}, nil)
+}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"muster/server/decide"
+	"muster/server/enroll"
+	"muster/server/reference"
+	"muster/server/store"
+)
+
+// Server is one running muster-server. Make it with [New]; it may be used from
+// any goroutine until Close.
+type Server struct {
+	config Config
+	log    *slog.Logger
+	now    func() time.Time // never goes back
+	store  *store.Store
+	meta   store.Meta
+	roots  *reference.EKRoots
+	sealer *enroll.Sealer
+	fleet  fleet
+	policy atomic.Pointer[decide.Policy]
+
+	credentials atomic.Pointer[sync.Map] // SHA-256 of a secret → *gateway.Credential
+	enrolling   sync.Mutex               // held while an enrolment is stored
+	enrolRate   *limiter                 // by client address
+	deviceRate  *limiter                 // by device
+}
+
+// Rates: an honest agent enrols once and reports every few minutes; a change
+// may bring a handful of reports in a row.
+const (
+	enrolPerSecond, enrolBurst   = 0.5, 30
+	reportPerSecond, reportBurst = 1, 30
+)
+
+// New opens the store, reads roots and policy and loads the fleet.
+func New(ctx context.Context, config Config, log *slog.Logger, now func() time.Time) (*Server, error) {
+	if err := config.complete(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: config, log: log, now: clock(now)}
+	s.credentials.Store(new(sync.Map))
+	s.fleet.devices = make(map[string]*device)
+	s.enrolRate = newLimiter(enrolPerSecond, enrolBurst, s.now)
+	s.deviceRate = newLimiter(reportPerSecond, reportBurst, s.now)
+	var err error
+	if s.roots, err = config.loadEKRoots(); err != nil {
+		return nil, err
+	}
+	policy, err := loadPolicy(config.Policy)
+	if err != nil {
+		return nil, err
+	}
+	s.policy.Store(policy)
+	if s.store, err = store.Open(ctx, store.Config{Path: config.path(databaseFile), Now: s.now, Log: log}); err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	if err := s.load(ctx); err != nil {
+		s.store.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// databaseFile is the database's name in the data folder.
+const databaseFile = "muster.db"
+
+// Close stops the store; what was acknowledged is on disk already.
+func (s *Server) Close() error { return s.store.Close() }

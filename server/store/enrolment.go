@@ -1,0 +1,30 @@
+package store
+
+import (
+	"errors"
+	"time"
+
+	"muster/attest"
+)
+
+// PutEnrolment keeps the reply to an enrolment's finish by the SHA-256 of its
+// bytes, so that the same bytes get the same answer until it expires.
+func (t *Tx) PutEnrolment(digest attest.Digest, device string, reply []byte, expires time.Time) error {
+	if digest.IsZero() || device == "" {
+		return errors.New("enrolment without digest or device")
+	}
+	return t.one("INSERT INTO enrolments (digest, device, reply, expires_at) VALUES (?, ?, ?, ?)",
+		digest[:], device, reply, millis(expires))
+}
+
+// Enrolment reads a kept reply; ErrNotFound when there is none that lives.
+func (t *Tx) Enrolment(digest attest.Digest) (device string, reply []byte, err error) {
+	err = t.first([]any{&device, &reply}, `SELECT device, reply FROM enrolments
+		WHERE digest = ? AND expires_at > ?`, digest[:], millis(t.now))
+	return device, reply, err
+}
+
+// PurgeEnrolments forgets the replies that expired, and returns how many.
+func (t *Tx) PurgeEnrolments() (int64, error) {
+	return t.exec("DELETE FROM enrolments WHERE expires_at <= ?", millis(t.now))
+}

@@ -1,0 +1,57 @@
+package store
+
+import (
+	"errors"
+
+	"modernc.org/sqlite"
+)
+
+// What callers branch on. Everything else means that the store could not tell
+// or could not keep, and nothing of the update was kept.
+var (
+	// ErrBusy: the queue of updates is full; try again later (503).
+	ErrBusy = errors.New("store is busy")
+	// ErrClosed: the store was closed before the call.
+	ErrClosed = errors.New("store is closed")
+	// ErrNotFound: no such row.
+	ErrNotFound = errors.New("not found")
+	// ErrTaken: an id or key that must be unique belongs to another row.
+	ErrTaken = errors.New("already taken")
+	// ErrStale: the row, or its device, changed since it was read; read it again.
+	ErrStale = errors.New("changed since it was read")
+	// ErrRevoked: the device or one of its keys is revoked, which is for ever.
+	ErrRevoked = errors.New("revoked")
+	// ErrTokenRefused: no such token, or it is used up, or it has expired.
+	ErrTokenRefused = errors.New("token refused")
+	// ErrRollback: a number that only grows would have gone back.
+	ErrRollback = errors.New("number goes back")
+	// ErrGap: changes were forgotten; reload what is cached.
+	ErrGap = errors.New("changes were missed")
+	// ErrInUse: another process has the database open.
+	ErrInUse = errors.New("database is in use by another process")
+	// ErrNewer: a newer version of the program wrote the database.
+	ErrNewer = errors.New("database was written by a newer version")
+	// ErrJournal: the revocation journal is damaged or belongs to another
+	// database.
+	ErrJournal = errors.New("revocation journal")
+	// ErrExists: the file to write is there already.
+	ErrExists = errors.New("file exists")
+)
+
+// Extended result codes of SQLite (sqlite.org/rescode.html).
+const (
+	constraint           = 19
+	constraintPrimaryKey = constraint | 6<<8
+	constraintTrigger    = constraint | 7<<8
+	constraintUnique     = constraint | 8<<8
+	constraintRowID      = constraint | 10<<8
+)
+
+// constrained tells which constraint refused a statement; 0 when none did.
+func constrained(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == constraint {
+		return e.Code()
+	}
+	return 0
+}

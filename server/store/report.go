@@ -1,0 +1,65 @@
+package store
+
+import (
+	"time"
+
+	"muster/attest"
+)
+
+// Report is an accepted statement that changed something, with what was made
+// of it. Unchanged ones leave only their trace in [Hot].
+type Report struct {
+	Seq        uint64
+	Digest     attest.Digest
+	ReceivedAt time.Time
+	JWS        []byte // compact, as it came
+	Quote      []byte // JSON as it came; nil without one
+	Result     []byte // JSON of the verify.Result
+}
+
+// AddReport keeps a report of a device.
+func (t *Tx) AddReport(device string, r *Report) error {
+	return t.one(`INSERT INTO reports (n, seq, digest, received_at, jws, quote, result)
+		SELECT n, ?, ?, ?, ?, ?, ? FROM devices WHERE id = ?`,
+		r.Seq, r.Digest[:], millis(r.ReceivedAt), r.JWS, r.Quote, r.Result, device)
+}
+
+// LatestReport reads the last one that was kept of a device.
+func (t *Tx) LatestReport(device string) (*Report, error) {
+	list, err := t.Reports(device, 1)
+	if err == nil && len(list) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// Reports lists what was kept of a device, newest first: at most limit.
+func (t *Tx) Reports(device string, limit int) (list []*Report, err error) {
+	err = t.query(func(row scanner) error {
+		r := new(Report)
+		var digest []byte
+		var received int64
+		err := row.Scan(&r.Seq, &digest, &received, &r.JWS, &r.Quote, &r.Result)
+		if err != nil {
+			return err
+		}
+		r.ReceivedAt = instant(received)
+		list = append(list, r)
+		r.Digest, err = readDigest(digest)
+		return err
+	}, `SELECT r.seq, r.digest, r.received_at, r.jws, r.quote, r.result
+		FROM reports r WHERE r.n = (SELECT n FROM devices WHERE id = ?) ORDER BY r.id DESC LIMIT ?`,
+		device, limit)
+	return list, err
+}
+
+// PruneReports forgets all but the last keep reports of a device, and at least
+// one stays. It returns how many went.
+func (t *Tx) PruneReports(device string, keep int) (int64, error) {
+	return t.exec(`DELETE FROM reports WHERE n = (SELECT n FROM devices WHERE id = ?1) AND id <
+		(SELECT id FROM reports WHERE n = (SELECT n FROM devices WHERE id = ?1)
+		ORDER BY id DESC LIMIT 1 OFFSET ?2)`, device, max(keep, 1)-1)
+}

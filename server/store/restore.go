@@ -1,0 +1,211 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// restoring is behind the database's name while a backup is being put in place.
+const restoring = ".restoring"
+
+// Restore puts a backup in the place of the database, which no process may have
+// open, and returns where the old one was put aside (empty when there was none).
+// The epoch becomes one more than any that database or journal ever had, and
+// what was revoked since comes back from the journal. Config is as for Open.
+//
+// A crash leaves either the old database, the new one, or a state that Open
+// refuses until Restore is run again.
+func Restore(ctx context.Context, backup string, c Config) (aside string, err error) {
+	if c.Now == nil || c.Path == "" {
+		return "", errors.New("restoring: path and clock are needed")
+	}
+	if c.Path, err = settlePath(c.Path); err != nil {
+		return "", fmt.Errorf("restoring: %w", err)
+	}
+	aside, err = place(ctx, backup, c.Path, c.Now().UTC())
+	if err != nil {
+		return "", fmt.Errorf("restoring %s: %w", backup, err)
+	}
+	s, err := Open(ctx, c) // the mark in the backup makes it start an epoch
+	if err != nil {
+		return aside, err
+	}
+	return aside, s.Close()
+}
+
+// place does the work on files, under the lock.
+func place(ctx context.Context, backup, path string, now time.Time) (aside string, err error) {
+	lock, err := takeLock(path + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	tenant, err := examine(ctx, backup)
+	if err != nil {
+		return "", err
+	}
+	if err := sameTenant(path, tenant); err != nil {
+		return "", err
+	}
+	if err := copyPrivate(backup, path+restoring); err != nil {
+		return "", err
+	}
+	// What is in place is what was examined.
+	if _, err := examine(ctx, path+restoring); err != nil {
+		return "", errors.Join(err, os.Remove(path+restoring))
+	}
+	if aside, err = putAside(ctx, path, now); err != nil {
+		return aside, err
+	}
+	return aside, errors.Join(os.Rename(path+restoring, path), syncDir(filepath.Dir(path)))
+}
+
+// examine refuses a file that is no whole backup of a version that we know, and
+// returns whose it is.
+func examine(ctx context.Context, path string) (tenant string, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	db, err := single(path, "ro")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var text string
+	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&text); err != nil {
+		return "", fmt.Errorf("not a backup: %w", err)
+	}
+	if text != "ok" {
+		return "", fmt.Errorf("backup is damaged: %s", text)
+	}
+	var id, violations int64
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return "", err
+	}
+	if id != applicationID {
+		return "", errors.New("not a backup of this program")
+	}
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&violations); err != nil {
+		return "", err
+	}
+	if violations != 0 {
+		return "", fmt.Errorf("backup is damaged: %d rows refer to nothing", violations)
+	}
+	if err := known(ctx, db); err != nil {
+		return "", err
+	}
+	var at int64
+	if err := db.QueryRowContext(ctx, "SELECT tenant, backup_at FROM meta").Scan(&tenant, &at); err != nil {
+		return "", fmt.Errorf("not a backup: %w", err)
+	}
+	if at == 0 {
+		return "", errors.New("not a finished backup")
+	}
+	return tenant, nil
+}
+
+// applicationID is what the first migration sets.
+const applicationID = 0x6d757374
+
+// known refuses schemas newer than ours; older ones are migrated at opening.
+func known(ctx context.Context, db *sql.DB) error {
+	p, err := provider(db, migrations())
+	if err != nil {
+		return err
+	}
+	has, knows, err := p.GetVersions(ctx)
+	if err == nil && has > knows {
+		err = fmt.Errorf("%w: its schema is %d, ours %d", ErrNewer, has, knows)
+	}
+	return err
+}
+
+// sameTenant refuses a backup of another server than the journal's.
+func sameTenant(path, tenant string) error {
+	f, err := os.Open(path + journalSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines, _, _, err := readJournal(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if has := recall(lines).tenant; has != "" && has != tenant {
+		return fmt.Errorf("%w: it is of tenant %s, the backup of %s", ErrJournal, has, tenant)
+	}
+	return nil
+}
+
+// copyPrivate copies to a file for the owner alone and makes it durable. What an
+// interrupted restore left there is replaced.
+func copyPrivate(from, to string) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close(), syncDir(filepath.Dir(to)))
+}
+
+// putAside gives the old database a name with the time in it, its write-ahead
+// log too when that cannot be folded in: the log of one database beside another
+// would destroy it.
+func putAside(ctx context.Context, path string, now time.Time) (aside string, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		// No database: a log that lies there belongs to none.
+		return "", errors.Join(removeIfThere(path+"-wal"), removeIfThere(path+"-shm"))
+	}
+	if db, err := single(path, "rw"); err == nil {
+		// An error here is what one restores for: the log is kept beside.
+		_, _ = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+		_ = db.Close()
+	}
+	aside, err = freeName(path + "." + now.Format("20060102T150405Z"))
+	if err != nil {
+		return "", err
+	}
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		err := os.Rename(path+suffix, aside+suffix)
+		if err != nil && !(suffix != "" && errors.Is(err, fs.ErrNotExist)) {
+			return aside, err
+		}
+	}
+	return aside, syncDir(filepath.Dir(path))
+}
+
+func freeName(base string) (string, error) {
+	name := base
+	for i := 1; i < 1000; i++ {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		name = fmt.Sprintf("%s.%d", base, i)
+	}
+	return "", fmt.Errorf("no free name like %s", base)
+}
+
+func removeIfThere(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
