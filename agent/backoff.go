@@ -29,7 +29,7 @@ func (b *backoff) next(err error) time.Duration {
 	b.failures++
 	wait := time.Duration(b.random() * float64(bound))
 	if r := (*refusal)(nil); errors.As(err, &r) && r.RetryS > 0 {
-		wait += min(time.Duration(r.RetryS)*time.Second, retryCap)
+		wait += clampSeconds(r.RetryS, 0, retryCap)
 	}
 	return max(wait, 100*time.Millisecond)
 }

@@ -42,6 +42,12 @@ type refusal struct {
 	Foreign bool
 }
 
+// unanswered is an exchange that the network, not the server, ended.
+type unanswered struct{ error }
+
+// Unwrap returns the cause.
+func (u *unanswered) Unwrap() error { return u.error }
+
 func (r *refusal) Error() string {
 	if r.Foreign {
 		return fmt.Sprintf("status %d without a reason, not an answer of muster-server", r.Status)
@@ -94,13 +100,13 @@ func (c *client) do(ctx context.Context, method, path, kind string, id *identity
 	// for one server.
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("asking %s: %w", c.origin, err)
+		return &unanswered{fmt.Errorf("asking %s: %w", c.origin, err)}
 	}
 	defer resp.Body.Close()
 	c.date, _ = http.ParseTime(resp.Header.Get("Date")) // zero when it is none
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, attest.MaxMessage+1))
 	if err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", c.origin, err)
+		return &unanswered{fmt.Errorf("reading the answer of %s: %w", c.origin, err)}
 	}
 	if len(answer) > attest.MaxMessage {
 		return fmt.Errorf("reading the answer of %s: longer than %d bytes", c.origin, attest.MaxMessage)

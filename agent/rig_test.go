@@ -112,14 +112,14 @@ func (r *rig) start() (stop func() error) {
 	done := make(chan error, 1)
 	a := r.agent()
 	go func() { done <- a.Run(ctx) }()
-	return func() error {
+	return sync.OnceValue(func() error {
 		cancel()
 		err := <-done
 		if errors.Is(err, context.Canceled) {
 			return nil
 		}
 		return err
-	}
+	})
 }
 
 // pass lets time go by and everything settle.

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type testServer struct {
 	after     func(path string) error
 	log       []exchangeSeen
 	finished  map[string][]byte // reply by the exact finish
+	refused   map[string]bool   // bodies of reports that were judged and refused
 	wantLog   attest.Digest
 	logs      [][]byte
 }
@@ -69,6 +71,7 @@ type testDevice struct {
 func newTestServer(t *testing.T) *testServer {
 	return &testServer{
 		t: t, nextS: 300, origin: testOrigin, tenant: strings.Repeat("ab", 16), epoch: 1, finished: map[string][]byte{},
+		refused: map[string]bool{},
 	}
 }
 
@@ -217,7 +220,9 @@ func (s *testServer) report(d *testDevice, body []byte) *http.Response {
 		},
 	})
 	if e := (*attest.Error)(nil); errors.As(err, &e) {
-		return s.refuse(d, e, submit.JWS)
+		resp := s.refuse(d, e, submit.JWS)
+		s.refused[string(body)] = resp.StatusCode/100 != 2
+		return resp
 	}
 	delete(d.nonces, ev.Header.Nonce)
 	if ev.Heartbeat != nil && ev.Heartbeat.Base != d.base {
@@ -365,4 +370,15 @@ func fitClaims(now time.Time) posture.Claims {
 	c.Hardware.Detail = posture.Hardware{Serial: "SER-1", UUID: "UUID-1", Hostname: "host-1"}
 	c.DiskEncryption.Detail.Volumes = []posture.Volume{{Device: "dm-0", Mount: "/home/jo", Use: posture.UseData, State: posture.Yes}}
 	return c
+}
+
+// payloadOf returns what a JWS states.
+func payloadOf(t *testing.T, jws string) string {
+	t.Helper()
+	parts := strings.Split(jws, ".")
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

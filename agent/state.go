@@ -212,7 +212,7 @@ func (f *folder) secret(make bool) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist) && make:
 		s = newSecret()
 		if err := f.write(path, s); err != nil {
-			return nil, fmt.Errorf("writing local secret: %w", err)
+			return nil, fmt.Errorf("%w: local secret: %w", errUnwritable, err)
 		}
 		return s, nil
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,12 +1,10 @@
 package agent
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io/fs"
-	"net"
 
 	"muster/attest"
 	"muster/platform"
@@ -41,7 +39,7 @@ const (
 // troubleOf puts an error into words for a person: what, why, what to do.
 func troubleOf(err error) Trouble {
 	t := Trouble{Code: troubleFailed, Text: err.Error(), Fix: fixOf(err)}
-	r, certificate, network := (*refusal)(nil), (*tls.CertificateVerificationError)(nil), net.Error(nil)
+	r, certificate := (*refusal)(nil), (*tls.CertificateVerificationError)(nil)
 	otherwise := ""
 	switch {
 	case errors.Is(err, errOtherServer):
@@ -60,7 +58,7 @@ func troubleOf(err error) Trouble {
 		t.Code, otherwise = troubleBusy, "Wait: the agent tries again by itself."
 	case errors.As(err, &certificate), errors.As(err, new(x509.UnknownAuthorityError)):
 		t.Code, otherwise = troubleCertificate, "Check the clock of this machine; for a private certificate authority set ca_file to its certificate."
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network):
+	case errors.As(err, new(*unanswered)):
 		t.Code, otherwise = troubleUnreachable, "Check the network and the address of the server; the agent tries again by itself."
 	case errors.Is(err, platform.ErrNotPrivate), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
 		t.Code = troubleFile

@@ -22,7 +22,7 @@ const (
 	NonceUnknown    Code = "nonce-unknown"    // never issued to this device, or used
 	NonceExpired    Code = "nonce-expired"    // issued, unused, too old
 	TranscriptWrong Code = "transcript-wrong" // an enrolment of another session, origin or tenant
-	PayloadForm     Code = "payload-form"     // payload is not the strict JSON of §4
+	PayloadForm     Code = "payload-form"     // payload or message is not the strict JSON of §4 and §7
 	ClaimForm       Code = "claim-form"       // unknown without reason, bad code, no time
 	ClaimSource     Code = "claim-source"     // an agent may only report
 )
@@ -52,6 +52,7 @@ type Error struct {
 	Detail string // for logs: never a secret, never more than a line
 }
 
+// Error returns the code and the detail.
 func (e *Error) Error() string {
 	if e.Detail == "" {
 		return string(e.Code)

@@ -140,11 +140,10 @@ func MAC(secret []byte, path string, body []byte) Digest {
 }
 
 // DeviceSecret derives a device's shared secret from the server's own key, so
-// that none is stored. It changes with the epoch and with the anchor.
-func DeviceSecret(serverKey []byte, epoch uint64, device string, dk Digest) Digest {
-	var e [8]byte
-	binary.BigEndian.PutUint64(e[:], epoch)
-	return macked(serverKey, tagSecret, e[:], []byte(device), dk[:])
+// that none is stored. It changes with the device key. A restored server makes
+// the same one, so that its devices can be told to resync.
+func DeviceSecret(serverKey []byte, device string, dk Digest) Digest {
+	return macked(serverKey, tagSecret, []byte(device), dk[:])
 }
 
 // CompareCode is what the laptop shows and the approver compares, computed by

@@ -125,6 +125,7 @@ func houseExportedFree() map[string]string {
 		"attest/posture": "one type for each claim",
 		"attest":         "every message of the protocol",
 		"server/store":   "one method set over every kind of row",
+		"server/verify":  "levels, tiers and classes are one vocabulary each, and a reason or finding is a name",
 	}
 }
 

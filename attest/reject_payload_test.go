@@ -144,29 +144,29 @@ func enrolRejections() []rejection {
 				f := &e.Finish
 				f.CertifyDK, f.CertifyDKb = f.CertifyDKb, f.CertifyDK
 			})),
-			row("begin", "the first message is no strict JSON", enrol(func(e *vectorEnrol) { e.Begin = strings.Replace(e.Begin, `"token"`, `"tokens"`, 1) })).as(attest.Malformed),
+			row("begin", "the first message is no strict JSON", enrol(func(e *vectorEnrol) { e.Begin = strings.Replace(e.Begin, `"token"`, `"tokens"`, 1) })).as(attest.PayloadForm),
 		),
 	)
 }
 
 func messageRejections() []rejection {
 	return slices.Concat(
-		group("message", "message-submit", attest.Malformed,
+		group("message", "message-submit", attest.PayloadForm,
 			row("unknown", "a member that is none", inMessage(`"jws"`, `"force":true,"jws"`)),
 			row("duplicate", "a member stands twice", inMessage(`"jws"`, `"jws":"","jws"`)),
 			row("case", "a member's name in other case", inMessage(`"jws"`, `"JWS"`)),
 		),
-		group("message-json", "message-submit", attest.Malformed,
+		group("message-json", "message-submit", attest.PayloadForm,
 			row("trailing", "bytes after the value", inMessage("", "x")),
 			row("null", "a null quote", inMessage(`{"jws":"e30.e30.AA",`, `{"jws":"e30.e30.AA","dkb":null,`)),
 			row("depth", "nine levels deep", inMessage(`"e30.e30.AA"`, strings.Repeat("[", 9)+strings.Repeat("]", 9))),
 		),
-		group("message-binary", "message-submit", attest.Malformed,
+		group("message-binary", "message-submit", attest.PayloadForm,
 			row("padding", "a padded signature", inMessage(`","pcrs"`, `==","pcrs"`)),
 			row("linebreak", "a line feed in an attest structure", inMessage(`"attest":"`, `"attest":"\n`)),
 			row("alphabet", "the standard alphabet", inMessage(`"attest":"_1RDR`, `"attest":"/1RDR`)),
 		),
-		group("message-pcr", "message-submit", attest.Malformed,
+		group("message-pcr", "message-submit", attest.PayloadForm,
 			row("zero", "a PCR index with a leading zero", inMessage(`{"7":`, `{"07":`)),
 			row("range", "a PCR index above 255", inMessage(`{"7":`, `{"263":`)),
 			row("twice", "a PCR index twice, once escaped", inMessage(`{"7":"`, `{"\u0037":"`+nonceOf("z").String()+`","7":"`)),

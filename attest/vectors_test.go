@@ -163,7 +163,7 @@ func (v *vector) judgeRecertify(keys []*attest.Key) (vectorWant, error) {
 func (e *vectorEnrol) judge(known *vectorKnown) (want vectorWant, err error) {
 	begin := new(attest.EnrolBegin)
 	if err := attest.Decode([]byte(e.Begin), begin); err != nil {
-		return want, &attest.Error{Code: attest.Malformed, Detail: err.Error()}
+		return want, &attest.Error{Code: attest.PayloadForm, Detail: err.Error()}
 	}
 	id := &begin.Identity
 	t := attest.EnrolTranscript([]byte(e.Begin), e.Finish.Session, e.Nonce, e.Origin, e.Tenant)
@@ -272,7 +272,7 @@ func (k *vectorKnown) known(keys []*attest.Key) *attest.Known {
 }
 
 // decode reads a message as its receiver does; a body that is not strict JSON is
-// answered with the code malformed.
+// answered with the code payload-form.
 func (m *vectorMessage) decode() error {
 	into := map[string]any{
 		"EnrolBegin": new(attest.EnrolBegin), "EnrolChallenge": new(attest.EnrolChallenge),
@@ -283,7 +283,7 @@ func (m *vectorMessage) decode() error {
 		return fmt.Errorf("no message %q", m.Type)
 	}
 	if err := attest.Decode([]byte(m.Text), into); err != nil {
-		return &attest.Error{Code: attest.Malformed, Detail: err.Error()}
+		return &attest.Error{Code: attest.PayloadForm, Detail: err.Error()}
 	}
 	again, err := attest.Encode(into)
 	if err != nil || string(again) != m.Text {

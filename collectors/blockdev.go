@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,6 +48,15 @@ func readDevices(t Tree) (devices, error) {
 	for name, dir := range found {
 		d := readDevice(t, name, dir)
 		all.byName[name] = d
+		// The hidden paths of an NVMe disk have no number. A number that is none
+		// could be that of any mount.
+		if there, err := t.Has(dir + "/dev"); err != nil || there && !isDev(d.dev) {
+			return devices{}, fmt.Errorf("block device %s: number %q: %w", name, d.dev, cmp.Or(err, errUnparsable))
+		}
+		if other := all.byDev[d.dev]; other != nil {
+			twice := fmt.Errorf("block devices %s and %s: both are %s: %w", name, other.name, d.dev, errUnparsable)
+			d.err, other.err = errors.Join(d.err, twice), errors.Join(other.err, twice)
+		}
 		if d.dev != "" {
 			all.byDev[d.dev] = d
 		}
@@ -92,7 +102,10 @@ func deviceDirs(t Tree) (map[string]string, error) {
 			return nil, err
 		}
 		for _, part := range parts {
-			// slaves and holders have no dev file of their own.
+			// Other folders there (device, slaves) lead to other devices.
+			if !strings.HasPrefix(part.Name(), disk.Name()) {
+				continue
+			}
 			if ok, err := t.Has(dir + "/" + part.Name() + "/dev"); ok && err == nil {
 				found[part.Name()] = dir + "/" + part.Name()
 			}
@@ -112,10 +125,7 @@ func readDevice(t Tree, name, dir string) *device {
 		}
 		return s
 	}
-	if d.dev = word("dev"); !isDev(d.dev) {
-		d.dev = ""
-		d.err = errors.Join(d.err, fmt.Errorf("block device %s: no number: %w", name, errUnparsable))
-	}
+	d.dev = word("dev")
 	d.size = word("size")
 	if d.dm, d.err = has(t, dir+"/dm", d.err); d.dm {
 		d.dmName, d.dmUUID = word("dm/name"), word("dm/uuid")
@@ -124,8 +134,13 @@ func readDevice(t Tree, name, dir string) *device {
 	case strings.HasPrefix(name, "loop"):
 		d.backing = word("loop/backing_file")
 	case strings.HasPrefix(name, "zram"):
-		if d.backing = word("backing_dev"); d.backing == "none" {
+		switch d.backing = word("backing_dev"); d.backing {
+		case "none":
 			d.backing = ""
+		case "": // a kernel that cannot spill has no such file; an empty one says nothing
+			if there, err := t.Has(dir + "/backing_dev"); there || err != nil {
+				d.err = errors.Join(d.err, err, fmt.Errorf("%s: no backing device: %w", name, errUnparsable))
+			}
 		}
 	}
 	// An SD card says that it is one; its reader does not say removable.

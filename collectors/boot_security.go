@@ -70,11 +70,11 @@ func securityfsMounted(t Tree) (bool, error) {
 func parseLockdown(line string) (string, error) {
 	chosen := ""
 	for word := range strings.FieldsSeq(line) {
-		level, bracketed := strings.CutPrefix(word, "[")
-		if level, bracketed = strings.CutSuffix(level, "]"); !bracketed {
+		if !strings.ContainsAny(word, "[]") {
 			continue
 		}
-		if chosen != "" || !slices.Contains([]string{"none", "integrity", "confidentiality"}, level) {
+		level := strings.TrimSuffix(strings.TrimPrefix(word, "["), "]")
+		if word != "["+level+"]" || chosen != "" || !slices.Contains([]string{"none", "integrity", "confidentiality"}, level) {
 			return "", fmt.Errorf("lockdown: %w", errUnparsable)
 		}
 		chosen = level

@@ -35,14 +35,14 @@ func TestEveryListIsComplete(t *testing.T) {
 	}
 }
 
-// A collector fills its own claim and says why when it is unknown, even over a
-// tree in which there is nothing at all.
+// A collector fills its own claim, and over a tree in which there is nothing at
+// all it never says yes and always says why.
 func TestNothingIsNeverYes(t *testing.T) {
 	for system, list := range map[string][]collector{"linux": linuxList(), "windows": windowsList(), "darwin": darwinList()} {
 		m := treeOf(t, files{"empty": ""})
 		claims := collect(context.Background(), m, list, posture.Unfilled(m.Now(), posture.NotCollected), nil)
 		for name, c := range claims.Each() {
-			if c.State != posture.Unknown || c.Reason == "" || c.Reason == posture.NotCollected || c.Reason == posture.Crashed || !c.Reason.Valid() {
+			if c.State == posture.Yes || c.Reason == "" || c.Reason == posture.NotCollected || c.Reason == posture.Crashed || !c.Reason.Valid() {
 				t.Errorf("%s: %s is %v %q", system, name, c.State, c.Reason)
 			}
 			if !c.ObservedAt.Equal(m.Now().UTC()) {

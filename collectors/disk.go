@@ -3,6 +3,8 @@ package collectors
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -210,8 +212,8 @@ func (s *storage) swaps(names []string) []posture.Volume {
 // from before.
 func (s *storage) hibernation(listed []posture.Volume) []posture.Volume {
 	dev, err := s.tree.ReadWord("/sys/power/resume")
-	if err != nil || dev == "0:0" {
-		return nil // no such file: a kernel that cannot hibernate
+	if dev == "0:0" || errors.Is(err, fs.ErrNotExist) {
+		return nil // none is set; without the file, the kernel cannot hibernate
 	}
 	d := s.devs.byDev[dev]
 	if d == nil {

@@ -11,6 +11,12 @@
 // of its own, and nothing that was not found is ever yes. It runs commands only
 // through the function it is given, and none at all when it reads another root.
 //
+// Of gopsutil (v3, which is frozen) one call is used, because it reads a file,
+// runs nothing and refuses what it does not understand:
+// mem.SwapDevicesWithContext, for /proc/swaps (swaps_linux.go). Its package host
+// starts programs, its package disk passes over lines that are out of order, and
+// both stay out.
+//
 // It does not judge: whether a version is still supported or a laptop may pass
 // is the server's to say.
 package collectors

@@ -21,7 +21,7 @@ func label(s string) string {
 	s = strings.TrimSpace(s)
 	for len(s) > maxLabel {
 		_, size := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-size]
+		s = strings.TrimSpace(s[:len(s)-size])
 	}
 	return s
 }

@@ -111,7 +111,8 @@ func TestNftWithoutAByte(t *testing.T) {
 		if nftState(b) == posture.Yes {
 			continue
 		}
-		for i := range b {
+		// What comes before the first chain is the same in all of them.
+		for i := max(0, bytes.Index(b, []byte(`{"chain"`))); i < len(b); i++ {
 			if b[i] >= '0' && b[i] <= '9' {
 				continue
 			}

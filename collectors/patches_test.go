@@ -278,3 +278,20 @@ func TestAptInst(t *testing.T) {
 		}
 	}
 }
+
+// TestAptReleaseCaptured reads the heads of Debian's own Release files.
+func TestAptReleaseCaptured(t *testing.T) {
+	for name, security := range map[string]bool{"debian-security": true, "debian": false} {
+		b, err := os.ReadFile("testdata/apt/InRelease." + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := parseAptRelease(b)
+		if r.suite == "" || r.date.IsZero() || isSecurityArchive(r.label, r.suite) != security {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if security && r.validUntil.Sub(r.date) != staleAfter {
+			t.Errorf("%s is valid for %v, we say %v", name, r.validUntil.Sub(r.date), staleAfter)
+		}
+	}
+}

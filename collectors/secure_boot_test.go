@@ -64,6 +64,7 @@ func TestBootSecurity(t *testing.T) {
 		{"securityfs not mounted", files{"sys/kernel/x": ""}, posture.Unknown, posture.NotMounted, posture.Unknown},
 		{"no level in brackets", files{lockdown: "none integrity\n"}, posture.Unknown, posture.Unparsable, posture.Unknown},
 		{"two levels in brackets", files{lockdown: "[none] [integrity]\n"}, posture.Unknown, posture.Unparsable, posture.Unknown},
+		{"half a bracket", files{lockdown: "none integrity] confidentiality\n"}, posture.Unknown, posture.Unparsable, posture.Unknown},
 		{"a level nobody knows", files{lockdown: "none [total]\n"}, posture.Unknown, posture.Unparsable, posture.Unknown},
 		{"empty", files{lockdown: ""}, posture.Unknown, posture.Unparsable, posture.Unknown},
 	} {

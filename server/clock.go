@@ -12,10 +12,13 @@ func clock(now func() time.Time) func() time.Time {
 	wall := start.Round(0)
 	return func() time.Time {
 		t := now()
-		counted := wall.Add(t.Sub(start)) // monotonic where both readings have one
-		if t = t.Round(0); t.After(counted) {
-			return t.UTC()
-		}
-		return counted.UTC()
+		return later(t.Round(0), wall.Add(t.Sub(start))).UTC() // Sub is monotonic where both readings are
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -35,7 +35,7 @@ type Config struct {
 	// Policy is a YAML file; default: the policy in the binary.
 	Policy string
 	// ReportEvery is how many seconds devices wait between reports unless
-	// something changes. Default 300.
+	// something changes, 1 to 86400. Default 300.
 	ReportEvery int
 
 	// RequireToken refuses devices that bring no token and are not listed; otherwise
@@ -43,10 +43,13 @@ type Config struct {
 	RequireToken bool
 }
 
-// Defaults of Config.
+// Defaults and limits of Config. A second between reports is for trying and for
+// tests: a hardware TPM needs longer to sign.
 const (
 	defaultListen      = "127.0.0.1:8443"
 	defaultReportEvery = 300
+	minReportEvery     = 1
+	maxReportEvery     = 86400
 )
 
 // complete fills defaults and checks what can be checked without starting.
@@ -57,8 +60,8 @@ func (c *Config) complete() error {
 	if c.ReportEvery == 0 {
 		c.ReportEvery = defaultReportEvery
 	}
-	if c.ReportEvery < 10 || c.ReportEvery > 86400 {
-		return fmt.Errorf("report interval of %d s: must be 10 to 86400", c.ReportEvery)
+	if c.ReportEvery < minReportEvery || c.ReportEvery > maxReportEvery {
+		return fmt.Errorf("report interval of %d s: must be %d to %d", c.ReportEvery, minReportEvery, maxReportEvery)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("TLS needs both a certificate and a key file")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -96,7 +97,7 @@ func (s *Server) ListenControl() (net.Listener, error) {
 
 // ServeControl answers on the control socket until ctx ends.
 func (s *Server) ServeControl(ctx context.Context, l net.Listener) error {
-	return serve(ctx, &http.Server{Handler: s.controlRoutes(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: quiet(s.log)}, l)
+	return serve(ctx, &http.Server{Handler: s.controlRoutes(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}, l)
 }
 
 // DeviceView is what an administrator sees of a device.
@@ -124,7 +125,7 @@ func (s *Server) view(d *device, whole bool) DeviceView {
 	v := DeviceView{
 		Device: registration(row), Name: row.Name, Serial: row.Serial, Cause: row.Cause, CauseText: row.CauseText,
 		CompareCode: attest.CompareCode(row.ID, row.Keys.DKID), EnrolledAt: row.CreatedAt, ApprovedBy: row.ApprovedBy,
-		RevokedAt: row.RevokedAt, RevokedWhy: row.RevokedWhy, LastReport: d.hot.IssuedAt, Decision: s.decideFor(d, s.now()).told,
+		RevokedAt: row.RevokedAt, RevokedWhy: row.RevokedWhy, LastReport: d.hot.IssuedAt, Decision: s.decideFor(d, s.now()).told(),
 	}
 	if !row.Keys.EKHash.IsZero() {
 		v.EKSHA256 = hexOf(row.Keys.EKHash)
@@ -237,21 +238,30 @@ func (s *Server) change(ctx context.Context, id string, alter func(*store.Device
 	if d == nil {
 		return nil, store.ErrNotFound
 	}
-	d.mu.Lock()
-	row, hot := d.row, d.hot
-	err := alter(&row, &hot)
-	if err == nil {
-		err = s.store.Update(ctx, func(tx *store.Tx) error {
-			return s.storeChange(tx, &row, &hot, action, detail)
-		})
-	}
-	if err == nil {
-		d.row, d.hot = row, hot
-		s.decideFor(d, s.now())
-	}
-	d.mu.Unlock()
-	if err != nil {
+	if err := s.alter(ctx, d, alter, action, detail); err != nil {
 		return nil, err
 	}
 	return s.view(d, false), nil
+}
+
+// alter holds what enrolments hold, so that a device cannot get other keys
+// between what its approver saw and what is approved.
+func (s *Server) alter(ctx context.Context, d *device, alter func(*store.Device, *store.Hot) error, action string, detail any) error {
+	s.enrolling.Lock()
+	defer s.enrolling.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	row, hot := d.row, d.hot
+	if err := alter(&row, &hot); err != nil {
+		return err
+	}
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		return s.storeChange(tx, &row, &hot, action, detail)
+	})
+	if err != nil {
+		return err
+	}
+	d.row, d.hot = row, hot
+	s.decideFor(d, s.now())
+	return nil
 }

@@ -218,8 +218,8 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 			row.State, row.ApprovedAt, row.ApprovedBy = attest.Active, tx.Now(), "token "+token.ID
 			return nil
 		}
-		row.Cause = causeLevel
-		row.CauseText = fmt.Sprintf("The token asks for %v; this device is %v (%s).", token.MinLevel, c.Level, c.Cause)
+		row.Cause, row.CauseText = waits(c)
+		row.CauseText += fmt.Sprintf(" The token asks for %v; this device is %v.", token.MinLevel, c.Level)
 		return nil
 	}
 	if c.Level >= verify.TPMListed {
@@ -235,6 +235,27 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 	}
 	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."
 	return nil
+}
+
+// waits says why a device does not reach a level.
+func waits(c *enroll.Candidate) (cause, text string) {
+	switch c.Cause {
+	case enroll.CauseNone:
+		return causeLevel, "The device does not reach the level that its token asks for."
+	case enroll.CauseSoftware:
+		text = "The keys are files, which can be copied."
+	case enroll.CauseNoCertificate:
+		text = "The TPM has no endorsement certificate."
+	case enroll.CauseBadCert:
+		text = "The TPM's endorsement certificate cannot be used."
+	case enroll.CauseChainUnknown:
+		text = "No configured CA vouches for the TPM's endorsement certificate."
+	case enroll.CauseWeakChain:
+		text = "The TPM's endorsement certificate is signed with SHA-1, which proves nothing any more."
+	case enroll.CauseWeakKey:
+		text = "The TPM's endorsement key is of a kind that can be factored (CVE-2017-15361)."
+	}
+	return string(c.Cause), text
 }
 
 // newDeviceID makes an id that nobody can guess or claim: 128 random bits.

@@ -43,7 +43,7 @@ type answers struct {
 	byApp  map[string]gateway.Answer
 	all    map[string]decide.Decision
 	worst  decide.Decision
-	told   attest.Decision // what the device itself is told: the worst
+	waits  []attest.Reason // why a pending device is pending
 }
 
 func (f *fleet) get(id string) *device {
@@ -100,9 +100,17 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 			a.byApp[app.ID] = sessionRequired
 		}
 	}
-	a.told = told(a.worst)
+	if d.row.State == attest.Pending && d.row.Cause != "" {
+		a.waits = []attest.Reason{pendingReason(&d.row)}
+	}
 	d.answers.Store(a)
 	return a
+}
+
+// pendingReason says why a device waits.
+func pendingReason(row *store.Device) attest.Reason {
+	return attest.Reason{Code: row.Cause, Claim: "device", Text: row.CauseText,
+		Fix: "An administrator compares the code that muster-agent status shows and approves the device."}
 }
 
 // registered is the Result with the device as it is registered now: an approval
@@ -123,12 +131,17 @@ func registration(row *store.Device) verify.Device {
 	}
 }
 
-// told writes a decision for the device and its person.
-func told(d decide.Decision) attest.Decision {
-	out := attest.Decision{Outcome: d.Outcome.String(), Reasons: make([]attest.Reason, 0, len(d.Reasons))}
+// told is what the device hears: the worst over the applications that devices may
+// use.
+func (a *answers) told() attest.Decision { return a.tell(a.worst) }
+
+// tell writes a decision for the device and its person.
+func (a *answers) tell(d decide.Decision) attest.Decision {
+	out := attest.Decision{Outcome: d.Outcome.String(), Reasons: make([]attest.Reason, 0, len(d.Reasons)+len(a.waits))}
 	for _, r := range d.Reasons {
 		out.Reasons = append(out.Reasons, attest.Reason{Code: r.Code, Claim: r.Claim, Text: r.Text, Fix: r.Fix})
 	}
+	out.Reasons = append(out.Reasons, a.waits...)
 	return out
 }
 
@@ -165,11 +178,11 @@ func (s *Server) current(id string) *answers {
 func (s *Server) Decision(id, app string) attest.Decision {
 	if a := s.current(id); a != nil {
 		if d, ok := a.all[app]; ok {
-			return told(d)
+			return a.tell(d)
 		}
 	}
 	return attest.Decision{Outcome: decide.Deny.String(), Reasons: []attest.Reason{{
-		Code: decide.CodeAppUnknown, Text: "No policy opens this application to devices.", Fix: "Ask the administrator to add it to the policy.",
+		Code: "app-unknown", Text: "No policy opens this application to devices.", Fix: "Ask the administrator to add it to the policy.",
 	}}}
 }
 

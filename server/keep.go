@@ -118,7 +118,7 @@ func (s *Server) newDevice(row *store.Device) (*device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stored keys: %w", err)
 	}
-	secret := attest.DeviceSecret(s.meta.ServerKey[:], s.meta.Epoch, row.ID, k.DKID)
+	secret := attest.DeviceSecret(s.meta.ServerKey[:], row.ID, k.DKID)
 	d.secret = secret[:]
 	return d, nil
 }
@@ -335,7 +335,7 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte
 		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret,
 		Next: attest.ReportReply{
 			Accepted: ev.Digest, State: d.row.State, Nonce: nonce, NonceS: s.nonceSeconds(),
-			NextS: s.config.ReportEvery, Decision: s.decideFor(d, tx.Now()).told,
+			NextS: s.config.ReportEvery, Decision: s.decideFor(d, tx.Now()).told(),
 		},
 	}
 	if !hot.Log.IsZero() {

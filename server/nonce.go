@@ -67,7 +67,7 @@ func (s *Server) status(_ *http.Request, d *device, _ []byte) (any, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := s.decideFor(d, s.now())
-	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.row.Level.String(), Decision: a.told}, nil
+	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.row.Level.String(), Decision: a.told()}, nil
 }
 
 // bootLog handles POST /v1/log/{digest}: the raw bytes of the log that the last

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,35 +14,39 @@ import (
 )
 
 // loadPolicy reads a policy file, or the policy in the program for none.
-func loadPolicy(file string) (*decide.Policy, error) {
+func loadPolicy(file string) (p *decide.Policy, text []byte, err error) {
 	if file == "" {
-		p, _, err := decide.Default()
-		return p, err
+		p, yaml, err := decide.Default()
+		return p, []byte(yaml), err
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the policy: %w", err)
+	if text, err = os.ReadFile(file); err != nil {
+		return nil, nil, fmt.Errorf("reading the policy: %w", err)
 	}
-	return decide.Load(file, b)
+	p, err = decide.Load(file, text)
+	return p, text, err
 }
 
-// ReloadPolicy reads the policy file again. A policy that does not load is an
-// error, and the running one stays.
+// ReloadPolicy reads the policy file again and replaces the running policy
+// whole: every check that begins afterwards is answered by the new one. A policy
+// that does not load is an error, and the running one stays.
 func (s *Server) ReloadPolicy(ctx context.Context) error {
-	p, err := loadPolicy(s.config.Policy)
+	p, text, err := loadPolicy(s.config.Policy)
 	if err != nil {
 		return err
 	}
-	return s.usePolicy(ctx, p)
-}
-
-// usePolicy replaces the running policy whole: every check that begins
-// afterwards is answered by it.
-func (s *Server) usePolicy(ctx context.Context, p *decide.Policy) error {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		return audit(tx, localActor, "policy.use", p.Digest(), struct {
-			Before string `json:"before"`
-		}{s.policy.Load().Digest()})
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		active, err := tx.ActivePolicy()
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err == nil && bytes.Equal(active.YAML, text) {
+			return nil
+		}
+		digest, err := tx.ActivatePolicy(text, localActor)
+		if err != nil {
+			return err
+		}
+		return audit(tx, localActor, "policy.use", digest.String(), struct{}{})
 	})
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func answerError(w http.ResponseWriter, log *slog.Logger, err error) {
 	case errors.As(err, &refused):
 		known = refuse(statusOf(refused.Code), string(refused.Code), "", fixOf(refused.Code))
 		log.Info("statement refused", "reason", refused.Code, "detail", refused.Detail)
-	case errors.Is(err, store.ErrBusy):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrStale):
 		known = refuse(http.StatusServiceUnavailable, attest.CodeUnavailable, "The server is busy; nothing was changed.", "It is tried again by itself.")
 		known.RetryS = 5
 	default:

@@ -156,7 +156,7 @@ func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, sub
 		Accepted: ev.Digest, State: d.row.State, NonceS: s.nonceSeconds(), NextS: s.config.ReportEvery,
 		Nonce:     next.hot.Nonces[len(next.hot.Nonces)-1].Value,
 		NeedQuote: d.row.Keys.Kind == attest.KindTPM && now.Sub(next.hot.QuotedAt) > attest.QuoteEvery-time.Hour,
-		Decision:  next.answers.told,
+		Decision:  next.answers.told(),
 	}
 	if m := ev.Measured; m != nil && !m.LogSHA.IsZero() {
 		if reply.NeedLog, err = s.missingLog(ctx, m.LogSHA); err != nil {

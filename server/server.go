@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,7 +37,7 @@ type Server struct {
 // Rates: an honest agent enrols once and reports every few minutes; a change
 // may bring a handful of reports in a row.
 const (
-	enrolPerSecond, enrolBurst   = 0.5, 30
+	enrolPerSecond, enrolBurst   = 5, 200
 	reportPerSecond, reportBurst = 1, 30
 )
 
@@ -54,17 +55,14 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if s.roots, err = config.loadEKRoots(); err != nil {
 		return nil, err
 	}
-	policy, err := loadPolicy(config.Policy)
-	if err != nil {
-		return nil, err
+	if _, _, err := loadPolicy(config.Policy); err != nil {
+		return nil, err // before the store is made or touched
 	}
-	s.policy.Store(policy)
 	if s.store, err = store.Open(ctx, store.Config{Path: config.path(databaseFile), Now: s.now, Log: log}); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	if err := s.load(ctx); err != nil {
-		s.store.Close()
-		return nil, err
+	if err := errors.Join(s.ReloadPolicy(ctx), s.load(ctx)); err != nil {
+		return nil, errors.Join(err, s.store.Close())
 	}
 	return s, nil
 }

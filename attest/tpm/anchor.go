@@ -123,7 +123,7 @@ func (t *TPM) Activate(ctx context.Context, blob, secret []byte) ([]byte, error)
 			return nil, err
 		}
 		defer c.flush(ak.handle)
-		key, err := c.loadEK(&ek.template)
+		key, err := c.loadEK(&ek.template, ek.Certificate)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +156,7 @@ func (c *chip) activate(ak, ek *object, template *ekTemplate, blob, secret []byt
 		// Keys of the high range take their own empty authorisation too.
 		auth, err = ek.withPassword(), nil
 	case isClosed(err):
-		err = fmt.Errorf("%w: the endorsement hierarchy is closed: %w", attest.ErrPermission, err)
+		err = closedError(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("policy of %s: %w", template.name, err)

@@ -18,6 +18,7 @@ import (
 )
 
 func TestQuoteSurvivesNoMutation(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	chip.ExtendPCR(4, 5)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
@@ -69,6 +70,7 @@ func TestQuoteSurvivesNoMutation(t *testing.T) {
 }
 
 func TestCertifyStatesOneKeyAndBinding(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
 	id := identity(t, x)
@@ -100,6 +102,7 @@ func TestCertifyStatesOneKeyAndBinding(t *testing.T) {
 }
 
 func TestActivateOpensOwnCredentialsAlone(t *testing.T) {
+	t.Parallel()
 	chip, stranger := tpmtest.Start(t), tpmtest.Start(t)
 	for _, template := range []attest.EKTemplate{"", attest.EKP256L2, attest.EKP256H2, attest.EKP384H3, attest.EKRSAL1} {
 		t.Run("template "+string(template), func(t *testing.T) {
@@ -149,6 +152,7 @@ func TestActivateOpensOwnCredentialsAlone(t *testing.T) {
 }
 
 func TestEndorsementCertificatesAreWholeAndOfTheKey(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(chip.Roots()) {

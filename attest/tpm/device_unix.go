@@ -55,3 +55,9 @@ func isGone(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENODEV) ||
 		errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.ENOTSOCK)
 }
+
+// isDriverTrouble tells that the driver lost touch with the chip for once.
+func isDriverTrouble(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ETIME) || errors.Is(err, syscall.ETIMEDOUT) ||
+		errors.Is(err, syscall.ECANCELED)
+}

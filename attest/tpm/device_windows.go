@@ -19,7 +19,9 @@ type tbsResult uint32
 
 // Results on which something depends.
 const (
+	tbsInternal           tbsResult = 0x80284001
 	tbsInsufficientBuffer tbsResult = 0x80284005
+	tbsIO                 tbsResult = 0x80284006
 	tbsServiceNotRunning  tbsResult = 0x80284008
 	tbsServiceStarting    tbsResult = 0x8028400b
 	tbsTooManyContexts    tbsResult = 0x80284009
@@ -46,7 +48,7 @@ func (r tbsResult) Unwrap() error {
 		return attest.ErrPermission
 	case tbsNotFound, tbsDisabled, tbsNoEventLog:
 		return attest.ErrAbsent
-	case tbsServiceNotRunning, tbsServiceStarting, tbsTooManyContexts, tbsTooManyResources, tbsCanceled:
+	case tbsInternal, tbsIO, tbsServiceNotRunning, tbsServiceStarting, tbsTooManyContexts, tbsTooManyResources, tbsCanceled:
 		return attest.ErrTransient
 	}
 	return nil
@@ -179,3 +181,7 @@ func isBusy(err error) bool {
 
 // isGone tells that nothing is, or listens, at the address.
 func isGone(err error) bool { return errors.Is(err, syscall.Errno(windows.WSAECONNREFUSED)) }
+
+// isDriverTrouble tells that the driver lost touch with the chip for once; here
+// tbsResult says so itself.
+func isDriverTrouble(error) bool { return false }

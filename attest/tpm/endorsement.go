@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"github.com/google/go-tpm/tpm2"
@@ -70,7 +71,7 @@ func (c *chip) endorse() (*endorsement, error) {
 // adopt makes the EK of a template and keeps it, unless the certificate found for
 // it is of another key: a manufacturer may certify a template of its own.
 func (c *chip) adopt(template ekTemplate, certificate []byte) (fits bool, err error) {
-	made, err := c.loadEK(&template)
+	made, err := c.loadEK(&template, certificate)
 	if err != nil {
 		return false, fmt.Errorf("endorsement key %s: %w", template.name, err)
 	}
@@ -91,22 +92,47 @@ func (c *chip) adopt(template ekTemplate, certificate []byte) (fits bool, err er
 	return true, nil
 }
 
-// loadEK makes the EK of a template, or takes the one that its manufacturer left
-// in the TPM where the endorsement hierarchy is closed to us.
-func (c *chip) loadEK(template *ekTemplate) (*object, error) {
-	o, err := c.primary(template.public())
-	if err == nil && !template.matches(o.public) {
-		c.flush(o.handle)
-		return nil, fmt.Errorf("the TPM made a key of another template")
+// loadEK makes the EK of a template. The one that its manufacturer left in the
+// TPM is taken instead where the certificate vouches for it, since an RSA key
+// takes seconds to make, and where the endorsement hierarchy is closed to us.
+func (c *chip) loadEK(template *ekTemplate, certificate []byte) (*object, error) {
+	left := c.leftEK(template)
+	if left != nil && certificate != nil {
+		certified, err := certifies(certificate, left.public)
+		if err != nil {
+			return nil, err
+		}
+		if certified {
+			return left, nil
+		}
 	}
-	if !isClosed(err) {
-		return o, err
+	made, err := c.primary(template.public())
+	switch {
+	case err == nil && !template.matches(made.public):
+		c.flush(made.handle)
+		return nil, errors.New("the TPM made a key of another template")
+	case isClosed(err) && left != nil:
+		return left, nil
+	case isClosed(err):
+		return nil, closedError(err)
 	}
-	there, absent := tpm2.ReadPublic{ObjectHandle: tpm2.TPMHandle(template.persistent)}.Execute(c.wire)
-	if absent != nil || !template.matches(there.OutPublic.Bytes()) {
-		return nil, fmt.Errorf("%w: the endorsement hierarchy is closed: %w", attest.ErrPermission, err)
+	return made, err
+}
+
+// leftEK looks where a manufacturer may have left the EK; nil when none of the
+// template is there.
+func (c *chip) leftEK(template *ekTemplate) *object {
+	handle := tpm2.TPMHandle(template.persistent)
+	rsp, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(c.wire)
+	if err != nil || !template.matches(rsp.OutPublic.Bytes()) {
+		return nil
 	}
-	return &object{handle: tpm2.TPMHandle(template.persistent), name: there.Name, public: there.OutPublic.Bytes()}, nil
+	return &object{handle, rsp.Name, rsp.OutPublic.Bytes()}
+}
+
+// closedError says that the endorsement hierarchy does not take us.
+func closedError(err error) error {
+	return fmt.Errorf("%w: the endorsement hierarchy is closed: %w", attest.ErrPermission, err)
 }
 
 // publicKey returns the key in a TPMT_PUBLIC.

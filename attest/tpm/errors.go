@@ -35,7 +35,7 @@ func classed(err error) error {
 		return fmt.Errorf("%w: %w; %s", attest.ErrPermission, err, permissionRemedy)
 	case errors.Is(err, fs.ErrNotExist), isGone(err):
 		return fmt.Errorf("%w: %w", attest.ErrAbsent, err)
-	case isBusy(err), isBroken(err):
+	case isBusy(err), isBroken(err), isDriverTrouble(err):
 		return fmt.Errorf("%w: %w", attest.ErrTransient, err)
 	}
 	return err

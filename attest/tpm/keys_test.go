@@ -21,6 +21,7 @@ func same(t *testing.T, what string, a, b []byte, want bool) {
 }
 
 func TestWhichKeysComeBack(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	c := tpm.Config{Setting: chip.Setting(), Tenant: tenant, Secret: secret(1)}
 	first := identity(t, open(t, c))
@@ -62,6 +63,7 @@ func TestWhichKeysComeBack(t *testing.T) {
 }
 
 func TestAnotherDKThanTheEnrolledOneIsLost(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	c := tpm.Config{Setting: chip.Setting(), Tenant: tenant, Secret: secret(1)}
 	c.DK = parse(t, attest.DK, identity(t, open(t, c)).DK).ID
@@ -83,6 +85,7 @@ func TestAnotherDKThanTheEnrolledOneIsLost(t *testing.T) {
 }
 
 func TestChipSwappedUnderARunningAgentIsLost(t *testing.T) {
+	t.Parallel()
 	a, b := tpmtest.Start(t), tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: a.Setting()})
 	identity(t, x)
@@ -101,6 +104,7 @@ func TestChipSwappedUnderARunningAgentIsLost(t *testing.T) {
 }
 
 func TestDKbSignsInItsBootAlone(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
 	id := identity(t, x)
@@ -142,6 +146,7 @@ func TestDKbSignsInItsBootAlone(t *testing.T) {
 }
 
 func TestDKbPolicyIsThatOfTheQuotedState(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	chip.ExtendPCR(7, 9)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
@@ -189,6 +194,7 @@ func handles(t *testing.T, chip *tpmtest.TPM, first uint32) (n int) {
 }
 
 func TestNothingStaysBehind(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	const transient, loaded, active, persistent, nv = 0x80000000, 0x02000000, 0x03000000, 0x81000000, 0x01000000
 	persistentBefore, nvBefore := handles(t, chip, persistent), handles(t, chip, nv)
@@ -236,6 +242,7 @@ func TestNothingStaysBehind(t *testing.T) {
 }
 
 func TestRoomIsMadeAfterAKilledProgram(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	for {
 		_, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(chip)

@@ -60,18 +60,27 @@ func (c *chip) chain() ([]attest.Bytes, error) {
 }
 
 // readNV reads an NV index with the index's own empty authorisation; nil when
-// there is no such index, or it cannot be read so.
+// there is no such index, or the TPM does not let it be read so.
 func (c *chip) readNV(index uint32) ([]byte, error) {
-	at, err := tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}.Execute(c.wire)
-	if errors.Is(err, tpm2.TPMRCHandle) {
+	data, err := c.mustReadNV(index)
+	var rc tpm2.TPMRC
+	if errors.As(err, &rc) && !isTransient(rc) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("NV index %08x: %w", index, err)
 	}
+	return data, nil
+}
+
+func (c *chip) mustReadNV(index uint32) ([]byte, error) {
+	at, err := tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}.Execute(c.wire)
+	if err != nil {
+		return nil, err
+	}
 	public, err := at.NVPublic.Contents()
 	if err != nil {
-		return nil, fmt.Errorf("NV index %08x: %w", index, err)
+		return nil, err
 	}
 	if !public.Attributes.AuthRead || !public.Attributes.Written || public.DataSize > maxNV {
 		return nil, nil
@@ -85,10 +94,10 @@ func (c *chip) readNV(index uint32) ([]byte, error) {
 			Offset:     uint16(len(data)),
 		}.Execute(c.wire)
 		if err != nil {
-			return nil, fmt.Errorf("NV index %08x: %w", index, err)
+			return nil, err
 		}
 		if len(rsp.Data.Buffer) == 0 {
-			return nil, fmt.Errorf("NV index %08x ends early", index)
+			return nil, errors.New("it ends early")
 		}
 		data = append(data, rsp.Data.Buffer...)
 	}

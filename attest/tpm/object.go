@@ -89,15 +89,19 @@ func (c *chip) make(role attest.Role, template []byte) (*object, error) {
 		return c.wrapped(role, template)
 	}
 	o, err := c.primary(template)
-	if !isClosed(err) || len(c.public) > 0 {
+	if !isClosed(err) {
 		return o, err
 	}
-	if c.config.Wrapped == nil {
-		return nil, fmt.Errorf("%w: the endorsement hierarchy is closed: %w", attest.ErrPermission, err)
+	if c.config.Wrapped == nil || c.enrolled() {
+		return nil, closedError(err)
 	}
 	c.closed = true
 	return c.wrapped(role, template)
 }
+
+// enrolled reports whether keys are in use: those come back or are lost, and no
+// other is made in their place.
+func (c *chip) enrolled() bool { return len(c.public) > 0 || !c.config.DK.IsZero() }
 
 // recognise checks that a loaded key is the one that it has been.
 func (c *chip) recognise(role attest.Role, o *object) error {

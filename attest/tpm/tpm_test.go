@@ -91,6 +91,7 @@ func credential(t testing.TB, ek *attest.EndorsementKey, name, value []byte) (bl
 }
 
 func TestWholeEnrolment(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
 	id := identity(t, x)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -43,6 +44,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestHungTPMHoldsUpNoCaller(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
 	id := identity(t, x)
@@ -74,6 +76,7 @@ func TestHungTPMHoldsUpNoCaller(t *testing.T) {
 }
 
 func TestGoneTPMIsAbsentAndComesBack(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
 	id := identity(t, x)
@@ -89,6 +92,7 @@ func TestGoneTPMIsAbsentAndComesBack(t *testing.T) {
 }
 
 func TestClosedTPM(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x, err := tpm.Open(t.Context(), tpm.Config{Setting: chip.Setting(), Tenant: tenant, Secret: secret(1)})
 	if err != nil {
@@ -105,6 +109,7 @@ func TestClosedTPM(t *testing.T) {
 }
 
 func TestWithoutSecretOnlyTheChipIsKnown(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x, err := tpm.Open(t.Context(), tpm.Config{Setting: chip.Setting()})
 	if err != nil {
@@ -129,6 +134,7 @@ func TestWithoutSecretOnlyTheChipIsKnown(t *testing.T) {
 }
 
 func TestManyCallersAtOnce(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
 	id := identity(t, x)
@@ -164,6 +170,7 @@ func TestManyCallersAtOnce(t *testing.T) {
 }
 
 func TestTCP(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -4,10 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +17,7 @@ import (
 type fakeLink func(command []byte) ([]byte, error)
 
 func (f fakeLink) exchange(command []byte, _ time.Duration) ([]byte, error) { return f(command) }
-func (fakeLink) Close() error                                              { return nil }
+func (fakeLink) Close() error                                               { return nil }
 
 // coded is a response that is a code alone.
 func coded(rc tpm2.TPMRC) []byte {
@@ -40,7 +36,6 @@ func TestWireSendsAgainWhatItIsAskedTo(t *testing.T) {
 		"RETRY":   func() ([]byte, error) { return coded(tpm2.TPMRCRetry), nil },
 		"YIELDED": func() ([]byte, error) { return coded(tpm2.TPMRCYielded), nil },
 		"TESTING": func() ([]byte, error) { return coded(tpm2.TPMRCTesting), nil },
-		"EBUSY":   func() ([]byte, error) { return nil, &fs.PathError{Op: "write", Path: "tpm", Err: syscall.EBUSY} },
 	} {
 		sent := 0
 		response, err := send(func([]byte) ([]byte, error) {
@@ -52,9 +47,13 @@ func TestWireSendsAgainWhatItIsAskedTo(t *testing.T) {
 		if err != nil || len(response) != headerSize || sent != 5 {
 			t.Errorf("%s: sent %d times, %x, %v", name, sent, response, err)
 		}
+		began := time.Now()
 		response, err = send(func([]byte) ([]byte, error) { return again() }, 100*time.Millisecond)
 		if response != nil || !errors.Is(err, attest.ErrTransient) {
 			t.Errorf("%s for ever: %x, %v", name, response, err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%s for ever takes %v", name, took)
 		}
 	}
 	var rc tpm2.TPMRC
@@ -104,33 +103,6 @@ func TestWireFlushesForACallerWhoLeft(t *testing.T) {
 	}
 	if _, err := (tpm2.FlushContext{FlushHandle: tpm2.TPMHandle(0x80000000)}).Execute(w); err != nil || sent != 1 {
 		t.Errorf("flushed %d objects, %v", sent, err)
-	}
-}
-
-func TestErrorsHaveTheirClass(t *testing.T) {
-	path := func(err error) error { return &fs.PathError{Op: "open", Path: "/dev/tpmrm0", Err: err} }
-	for _, c := range []struct {
-		err, want error
-	}{
-		{path(syscall.EACCES), attest.ErrPermission},
-		{path(syscall.EPERM), attest.ErrPermission},
-		{path(syscall.ENOENT), attest.ErrAbsent},
-		{path(syscall.ENODEV), attest.ErrAbsent},
-		{path(syscall.EBUSY), attest.ErrTransient},
-		{os.ErrDeadlineExceeded, attest.ErrTransient},
-		{tpm2.TPMRCLockout, attest.ErrTransient},
-		{tpm2.TPMRCNVRate, attest.ErrTransient},
-		{tpm2.TPMRCInitialize, attest.ErrTransient},
-		{tpm2.TPMRCObjectMemory, attest.ErrTransient},
-	} {
-		if got := classed(c.err); !errors.Is(got, c.want) || !errors.Is(got, c.err) {
-			t.Errorf("%v: %v, want %v", c.err, got, c.want)
-		}
-	}
-	for _, err := range []error{tpm2.TPMRCFailure, tpm2.TPMRCIntegrity, context.Canceled, errors.New("else")} {
-		if got := classed(err); isClassed(got) {
-			t.Errorf("%v became %v", err, got)
-		}
 	}
 }
 
@@ -284,21 +256,115 @@ func TestNonsenseFromTheChipIsAnError(t *testing.T) {
 	}
 }
 
-func TestBareDeviceOnlyWithoutResourceManager(t *testing.T) {
-	dir := t.TempDir()
-	missing, other := filepath.Join(dir, "tpmrm0"), filepath.Join(dir, "tpm0")
-	if _, err := reachFirst(missing, other); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("neither: %v", err)
+// TestSignaturesKeepTheirZeros: TPMs leave leading zeros of r and s out.
+func TestSignaturesKeepTheirZeros(t *testing.T) {
+	sign := func(r, s []byte) ([]byte, error) {
+		return fixed(&tpm2.TPMTSignature{SigAlg: tpm2.TPMAlgECDSA, Signature: tpm2.NewTPMUSignature(
+			tpm2.TPMAlgECDSA, &tpm2.TPMSSignatureECC{
+				Hash:       tpm2.TPMAlgSHA256,
+				SignatureR: tpm2.TPM2BECCParameter{Buffer: r}, SignatureS: tpm2.TPM2BECCParameter{Buffer: s},
+			})})
 	}
-	// A character device stands for the chip: it opens, and that is all.
-	m, err := reachFirst(missing, os.DevNull)
-	if err != nil || m.shared {
-		t.Errorf("bare device: %v", err)
+	signature, err := sign([]byte{1, 2}, make([]byte, 32))
+	if err != nil || len(signature) != 64 || signature[30] != 1 || signature[31] != 2 || signature[32] != 0 {
+		t.Errorf("%x, %v", signature, err)
 	}
-	if err := os.WriteFile(missing, nil, 0o600); err != nil {
+	for _, size := range []int{33, 500} {
+		if signature, err := sign(make([]byte, size), []byte{1}); err == nil {
+			t.Errorf("r of %d bytes: %x", size, signature)
+		}
+	}
+}
+
+// TestEKThatChanged has the chip come back with another EK and the same AK.
+func TestEKThatChanged(t *testing.T) {
+	t.Parallel()
+	x := start(machine{link: fakeLink(tpmtest.Start(t).Send)}, Config{Tenant: "t", Secret: make([]byte, SecretSize)})
+	defer x.Close()
+	if _, err := x.Identity(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reachFirst(missing, os.DevNull); !errors.Is(err, attest.ErrAbsent) {
-		t.Errorf("a resource manager that cannot be used is passed over: %v", err)
+	_, err := do(t.Context(), x, "changing EK", func(c *chip) (any, error) {
+		c.ek.Public = append([]byte{}, c.ek.Public...)
+		c.ek.Public[len(c.ek.Public)-1] ^= 1
+		return nil, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Activate(t.Context(), make([]byte, 64), make([]byte, 64)); !errors.Is(err, attest.ErrKeyLost) {
+		t.Errorf("activate: %v", err)
+	}
+}
+
+// TestPanicIsAnError: no answer of a chip ends the agent.
+func TestPanicIsAnError(t *testing.T) {
+	x := start(machine{link: fakeLink(func([]byte) ([]byte, error) { panic("nonsense") })}, Config{})
+	defer x.Close()
+	for range 2 {
+		if _, err := x.Clock(t.Context()); err == nil || isClassed(err) {
+			t.Errorf("clock: %v", err)
+		}
+	}
+}
+
+// TestCloseDoesNotWaitForAChipThatHangs and lets callers go.
+func TestCloseDoesNotWaitForAChipThatHangs(t *testing.T) {
+	t.Parallel()
+	driver, called := make(slow), make(chan error, 1)
+	x := start(machine{link: &driverLink{driver: driver}}, Config{})
+	go func() {
+		_, err := x.Clock(t.Context())
+		called <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	began := time.Now()
+	if err := x.Close(); !errors.Is(err, attest.ErrTransient) || time.Since(began) > 4*dialLimit {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	driver <- coded(tpm2.TPMRCFailure)
+	if err := <-called; err == nil {
+		t.Error("a failed chip has a clock")
+	}
+	<-x.done
+}
+
+// TestCloseEndsWaiting: a chip that is busy for ever is given up at once.
+func TestCloseEndsWaiting(t *testing.T) {
+	called := make(chan error, 1)
+	x := start(machine{link: fakeLink(func([]byte) ([]byte, error) { return coded(tpm2.TPMRCRetry), nil })}, Config{})
+	go func() {
+		_, err := x.Clock(t.Context())
+		called <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-called; err == nil {
+		t.Error("a busy chip has a clock")
+	}
+}
+
+// TestEKLeftInAClosedHierarchy has no certificate to vouch for it.
+func TestEKLeftInAClosedHierarchy(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.Start(t)
+	chip.SetEndorsementAuth("", "theirs")
+	x := start(machine{link: fakeLink(func(command []byte) ([]byte, error) {
+		if tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) == tpm2.TPMCCNVReadPublic {
+			return coded(tpm2.TPMRCHandle | 0x100), nil
+		}
+		return chip.Send(command)
+	})}, Config{EK: attest.EKP384H3})
+	defer x.Close()
+	ek, err := x.Endorsement(t.Context())
+	if err != nil || ek.Certificate != nil || ek.Template != attest.EKP384H3 {
+		t.Errorf("%+v, %v", ek, err)
+	}
+	y := start(machine{link: fakeLink(chip.Send)}, Config{EK: attest.EKP256L2})
+	defer y.Close()
+	if _, err := y.Endorsement(t.Context()); !errors.Is(err, attest.ErrPermission) {
+		t.Errorf("an EK that is not there: %v", err)
 	}
 }

@@ -82,7 +82,7 @@ func (c *chip) wrapped(role attest.Role, template []byte) (*object, error) {
 	}
 	defer c.flush(srk.handle)
 	if key == nil || role == attest.DKb && !hasPolicy(key.public, c.boot.policy) {
-		if c.public[role] != nil && role != attest.DKb {
+		if role != attest.DKb && (c.public[role] != nil || !c.config.DK.IsZero()) {
 			return nil, fmt.Errorf("%w: wrapped %v is gone", attest.ErrKeyLost, role)
 		}
 		if key, err = c.wrap(srk, role, template); err != nil {

@@ -35,6 +35,7 @@ func closedChip(t *testing.T) (*tpmtest.TPM, tpm.Config) {
 }
 
 func TestClosedHierarchyWithoutStoreIsAnError(t *testing.T) {
+	t.Parallel()
 	_, c := closedChip(t)
 	c.Wrapped = nil
 	x := open(t, c)
@@ -47,6 +48,7 @@ func TestClosedHierarchyWithoutStoreIsAnError(t *testing.T) {
 }
 
 func TestKeysBelowTheStorageRootKey(t *testing.T) {
+	t.Parallel()
 	chip, c := closedChip(t)
 	x := open(t, c)
 	id := identity(t, x)
@@ -94,6 +96,7 @@ func TestKeysBelowTheStorageRootKey(t *testing.T) {
 }
 
 func TestLowEKCannotBeUsedInAClosedHierarchy(t *testing.T) {
+	t.Parallel()
 	_, c := closedChip(t)
 	c.EK = attest.EKRSAL1
 	x := open(t, c)
@@ -108,6 +111,7 @@ func TestLowEKCannotBeUsedInAClosedHierarchy(t *testing.T) {
 }
 
 func TestWrappedKeysThatAreLost(t *testing.T) {
+	t.Parallel()
 	chip, c := closedChip(t)
 	id := identity(t, open(t, c))
 	kept := c.Wrapped.(blobs)
@@ -154,6 +158,27 @@ func TestWrappedKeysThatAreLost(t *testing.T) {
 
 	chip.Clear() // takes the endorsement authorisation and the storage root with it
 	lost("cleared TPM", kept)
+}
+
+func TestHierarchyClosedAfterEnrolment(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.Start(t)
+	store := blobs{}
+	c := tpm.Config{Setting: chip.Setting(), Tenant: tenant, Secret: secret(1), Wrapped: store}
+	running := open(t, c)
+	c.DK = parse(t, attest.DK, identity(t, running).DK).ID
+	chip.SetEndorsementAuth("", "theirs")
+	for name, x := range map[string]*tpm.TPM{"running": running, "started again": open(t, c)} {
+		if _, err := x.Sign(t.Context(), attest.DK, [32]byte{1}); !errors.Is(err, attest.ErrPermission) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(store) != 0 {
+		t.Error("other keys were made in place of the enrolled ones")
+	}
+	chip.SetEndorsementAuth("theirs", "")
+	x := open(t, c)
+	signs(t, x, attest.DK, identity(t, x).DK)
 }
 
 // brokenStore fails.

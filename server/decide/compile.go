@@ -43,14 +43,14 @@ const maxAge = 10 * 365 * 24 * time.Hour
 func (e *environment) compile(text string) (*condition, []fault) {
 	parsed, issues := e.cel.Parse(text)
 	if issues.Err() != nil {
-		return nil, faultsOf(issues)
+		return nil, e.faultsOf(text, issues)
 	}
 	if faults := e.refuseWords(parsed.NativeRep()); faults != nil {
 		return nil, faults
 	}
 	checked, issues := e.cel.Check(parsed)
 	if issues.Err() != nil {
-		return nil, faultsOf(issues)
+		return nil, e.faultsOf(text, issues)
 	}
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
 		return nil, []fault{{1, 1, fmt.Sprintf("is of type %s: write a condition that is true or false", cel.FormatCELType(t))}}
@@ -70,17 +70,24 @@ func (e *environment) compile(text string) (*condition, []fault) {
 }
 
 // faultsOf takes CEL's own errors, with a remedy where the message lacks one.
-func faultsOf(issues *cel.Issues) []fault {
+func (e *environment) faultsOf(text string, issues *cel.Issues) []fault {
 	var faults []fault
 	for _, err := range issues.Errors() {
 		f := fault{line: 1, column: 1, text: err.Message}
 		if err.Location != nil && err.Location.Line() > 0 {
 			f.line, f.column = err.Location.Line(), err.Location.Column()+1
 		}
-		ordering := strings.Contains(f.text, "'_<_'") || strings.Contains(f.text, "'_<=_'") ||
-			strings.Contains(f.text, "'_>_'") || strings.Contains(f.text, "'_>=_'")
-		if ordering && strings.Contains(f.text, "(string, string)") {
-			f.text += ": strings have no useful order, compare versions with version_at_least(device.os.version, '14.2')"
+		_, rest, undeclared := strings.Cut(f.text, "undeclared reference to '")
+		if name, _, _ := strings.Cut(rest, "'"); undeclared {
+			f.column = startOfName(text, name, f.line, f.column)
+			if claim, ok := strings.CutPrefix(name, "device."); ok && e.claims[claim] != nil {
+				f.text = fmt.Sprintf("%s is a whole claim: write %s.state, or another of its members", name, name)
+			}
+		}
+		if strings.HasPrefix(f.text, "found no matching overload for '_<") || strings.HasPrefix(f.text, "found no matching overload for '_>") {
+			if strings.Contains(f.text, "(string, string)") {
+				f.text += ": strings have no useful order, compare versions with version_at_least(device.os.version, '14.2')"
+			}
 		}
 		faults = append(faults, f)
 	}
@@ -88,6 +95,23 @@ func faultsOf(issues *cel.Issues) []fault {
 		faults = []fault{{1, 1, issues.Err().Error()}}
 	}
 	return faults
+}
+
+// startOfName moves a place inside a dotted name, which CEL gives as its last
+// dot, to where the name begins.
+func startOfName(text, name string, line, column int) int {
+	lines := strings.Split(text, "\n")
+	if line < 1 || line > len(lines) {
+		return column
+	}
+	runes := []rune(lines[line-1])
+	width := len([]rune(name))
+	for i := max(column-width, 0); i < column && i+width <= len(runes); i++ {
+		if string(runes[i:i+width]) == name {
+			return i + 1
+		}
+	}
+	return column
 }
 
 // refuseWords looks for what the type checker would only call undeclared: inputs
@@ -131,7 +155,11 @@ type walk struct {
 
 func (w *walk) refuse(x ast.Expr, format string, args ...any) {
 	loc := w.tree.SourceInfo().GetStartLocation(x.ID())
-	w.faults = append(w.faults, fault{max(loc.Line(), 1), loc.Column() + 1, fmt.Sprintf(format, args...)})
+	f := fault{max(loc.Line(), 1), loc.Column() + 1, fmt.Sprintf(format, args...)}
+	if name, ok := dotted(x); ok {
+		f.column = startOfName(w.into.text, name, f.line, f.column)
+	}
+	w.faults = append(w.faults, f)
 }
 
 func (w *walk) visit(x ast.NavigableExpr) {

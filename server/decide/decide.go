@@ -8,7 +8,7 @@ import (
 
 // Decide answers for one device and one application. It is pure: the same policy
 // and inputs give the same Decision. It does not fail: what goes wrong denies,
-// with [CodeInternal].
+// with the code internal.
 func (p *Policy) Decide(in Inputs) (d Decision) {
 	defer func() {
 		if recover() != nil {
@@ -43,7 +43,7 @@ func (p *Policy) DecideAll(in Inputs) (all map[string]Decision) {
 
 // internalError is the answer where ours is the defect.
 func internalError() Decision {
-	return Decision{Reasons: []Reason{standingReason(CodeInternal)}}
+	return Decision{Reasons: []Reason{standingReason(codeInternal)}}
 }
 
 // look is one device under one policy, for any application.
@@ -63,14 +63,14 @@ func (p *Policy) look(in *Inputs) *look {
 }
 
 func (l *look) decide(id string) Decision {
-	d := Decision{Outcome: Allow, Policy: l.policy.digest}
+	d := Decision{Outcome: Allow, Reasons: []Reason{}, Policy: l.policy.digest}
 	i, named := l.policy.byID[id]
 	if !named {
-		d.Outcome, d.Reasons = Deny, []Reason{standingReason(CodeAppUnknown)}
+		d.Outcome, d.Reasons = Deny, []Reason{standingReason(codeAppUnknown)}
 		return d
 	}
-	var last bool
-	d.Reasons, last = l.standing()
+	standing, last := l.standing()
+	d.Reasons = append(d.Reasons, standing...)
 	if !last {
 		d.Until = l.lease()
 		a := &l.policy.apps[i]
@@ -91,18 +91,18 @@ func (l *look) decide(id string) Decision {
 // there is nothing to judge, or nothing that could help.
 func (l *look) standing() (reasons []Reason, last bool) {
 	if !l.in.HasResult {
-		return []Reason{standingReason(CodeNoReport)}, true
+		return []Reason{standingReason(codeNoReport)}, true
 	}
 	r := &l.in.Device
 	switch r.Device.State {
 	case "active":
 	case "revoked":
-		return []Reason{standingReason(CodeRevoked)}, true
+		return []Reason{standingReason(codeRevoked)}, true
 	default:
-		reasons = append(reasons, standingReason(CodePending))
+		reasons = append(reasons, standingReason(codePending))
 	}
 	if l.stale() {
-		reasons = append(reasons, standingReason(CodeReportStale))
+		reasons = append(reasons, standingReason(codeReportStale))
 	}
 	for _, f := range r.Findings {
 		if f.Tier == verify.Contraindicated {
@@ -178,7 +178,7 @@ func (l *look) reason(r *rule, that finding) Reason {
 		Code: r.id, Claim: claim, Outcome: r.otherwise, ReportOnly: r.reportOnly,
 		Unknown: that.holds == unsure, Text: r.text, Fix: r.fix,
 	}
-	text, fix := advice(claim, l.in.Device.Device.Platform, own, reason.Unknown)
+	text, fix := l.policy.env.advice(claim, l.in.Device.Device.Platform, own, reason.Unknown)
 	if reason.Text == "" {
 		reason.Text = text
 	}

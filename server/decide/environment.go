@@ -54,6 +54,8 @@ type environment struct {
 	names  map[string]bool                                // constants
 	blank  map[string]*types.Unknown                      // one per field, shared: an Unknown never changes
 	claims map[string]func(*verify.Result) *posture.Claim // by wire name
+	// words are what people read of each claim.
+	words map[string]sentences
 }
 
 // newEnvironment builds it. An error is a defect of ours.
@@ -61,6 +63,7 @@ func newEnvironment() (*environment, error) {
 	e := &environment{
 		fields: fields(), index: map[string]int{}, names: map[string]bool{},
 		blank: map[string]*types.Unknown{}, claims: map[string]func(*verify.Result) *posture.Claim{},
+		words: sayings(),
 	}
 	options := []cel.EnvOption{
 		cel.StdLib(cel.StdLibSubset(standardSubset())),

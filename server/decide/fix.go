@@ -8,8 +8,11 @@ import (
 // advice is what a person reads of a claim that is no or unknown: what is wrong,
 // and what to do about it on their platform. The administrator's own sentences
 // in the policy come before it.
-func advice(claim string, platform posture.Platform, own posture.Reason, unknown bool) (text, fix string) {
-	s := saying(claim)
+func (e *environment) advice(claim string, platform posture.Platform, own posture.Reason, unknown bool) (text, fix string) {
+	s, ok := e.words[claim]
+	if !ok { // the rule names no claim
+		s = sentences{no: "The policy is not met.", unknown: "It could not be told whether the policy is met."}
+	}
 	text = s.no
 	if unknown {
 		text = s.unknown
@@ -48,18 +51,18 @@ type sentences struct {
 func standingReason(code string) Reason {
 	r := Reason{Code: code, Claim: "device", Outcome: Deny}
 	switch code {
-	case CodeAppUnknown:
+	case codeAppUnknown:
 		r.Claim, r.Text, r.Fix = "", "No policy names this application.", "Ask an administrator to add it to apps in the policy."
-	case CodeNoReport:
+	case codeNoReport:
 		r.Claim, r.Text, r.Fix, r.Unknown = "report", "This laptop has not reported yet.", "Start muster-agent, or look at what `muster-agent doctor` says.", true
-	case CodePending:
+	case codePending:
 		r.Text, r.Fix = "This laptop waits for an approval.", "Tell an administrator the comparison code that `muster-agent status` shows."
-	case CodeRevoked:
+	case codeRevoked:
 		r.Text, r.Fix = "This laptop was revoked and does not come back.", "Return it to an administrator, or ask why it was revoked."
-	case CodeReportStale:
+	case codeReportStale:
 		r.Claim, r.Text, r.Fix, r.Unknown = "report", "The last report of this laptop is too old.", "Connect it to the network; if it is connected, look at what `muster-agent doctor` says.", true
 	default:
-		r.Code, r.Claim, r.Unknown = CodeInternal, "", true
+		r.Code, r.Claim, r.Unknown = codeInternal, "", true
 		r.Text, r.Fix = "The server could not decide.", "Tell an administrator: the server's log says more."
 	}
 	return r

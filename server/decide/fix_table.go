@@ -1,18 +1,14 @@
 package decide
 
-// saying has the words for a claim, and for level, report, quote and device. An
-// unknown name has general ones, without a fix.
-func saying(claim string) sentences {
-	if s, ok := systemSayings()[claim]; ok {
-		return s
-	}
-	if s, ok := peopleSayings()[claim]; ok {
-		return s
-	}
-	if s, ok := deviceSayings()[claim]; ok {
-		return s
-	}
-	return sentences{no: "The policy is not met.", unknown: "It could not be told whether the policy is met."}
+import "maps"
+
+// sayings has the words for every claim, and for level, report, quote and
+// device.
+func sayings() map[string]sentences {
+	all := systemSayings()
+	maps.Copy(all, peopleSayings())
+	maps.Copy(all, deviceSayings())
+	return all
 }
 
 // systemSayings are of what the system is made of.

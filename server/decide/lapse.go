@@ -26,7 +26,7 @@ func (w *walk) age(x ast.NavigableExpr, name string) {
 	const remedy = "compare it with <, <=, > or >= and a constant, as in %s < duration('24h')"
 	parent, ok := x.Parent()
 	if !ok || parent.Kind() != ast.CallKind {
-		w.refuse(x, "an age stands alone: "+remedy, name)
+		w.refuse(x, "an age is compared with constants only: "+remedy, name)
 		return
 	}
 	call := parent.AsCall()

@@ -37,10 +37,14 @@ func Load(file string, yaml []byte) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return env.load(file, yaml)
+}
+
+func (e *environment) load(file string, yaml []byte) (*Policy, error) {
 	sum := sha256.Sum256(yaml)
 	l := &loading{
 		reader: reader{complaints: complaints{file: file}},
-		policy: &Policy{digest: hex.EncodeToString(sum[:]), byID: map[string]int{}, reportAge: DefaultReportAge, env: env},
+		policy: &Policy{digest: hex.EncodeToString(sum[:]), byID: map[string]int{}, reportAge: defaultReportAge, env: e},
 		ids:    map[string]place{}, hosts: map[string]string{},
 	}
 	if root := l.parse(yaml); root != nil {
@@ -208,7 +212,10 @@ func (l *loading) consequence(r *rule, members map[string]member) {
 	if m, ok := members["otherwise"]; ok {
 		words := []string{Deny.String(), StepUp.String(), Restrict.String(), "report_only"}
 		i, _ := l.choice(m, "otherwise", words...)
-		if r.reportOnly = i == len(words)-1; !r.reportOnly && i >= 0 {
+		switch r.reportOnly = i == len(words)-1; {
+		case r.reportOnly:
+			r.otherwise = Allow
+		case i >= 0:
 			r.otherwise = Outcome(i)
 		}
 	}

@@ -85,11 +85,11 @@ type Decision struct {
 
 // Reason is one thing that speaks against the device.
 type Reason struct {
-	Code  string `json:"code"`            // stable: a rule's id, a finding's code, or a Code constant
+	Code  string `json:"code"`            // stable: a rule's id, a finding's code, or a code of README.md
 	Claim string `json:"claim,omitempty"` // what it is about: a claim's wire name, level, report, quote or device
 	Text  string `json:"text"`            // what is wrong, one sentence
 	Fix   string `json:"fix"`             // what to do, one sentence
-	// Outcome is what the reason leads to where it counts.
+	// Outcome is what the reason leads to where it counts; allow with ReportOnly.
 	Outcome Outcome `json:"outcome"`
 	// ReportOnly: the rule is on trial and did not count.
 	ReportOnly bool `json:"report_only,omitempty"`
@@ -102,20 +102,21 @@ type Reason struct {
 // counts reports whether the reason has a say in the outcome.
 func (r *Reason) counts() bool { return !r.ReportOnly && r.Grace.IsZero() }
 
-// Codes of the reasons that need no rule. A rule cannot have one of them as id.
+// Codes of the reasons that need no rule (README.md). They are stable, and no
+// rule can have one of them as id.
 const (
-	CodeAppUnknown  = "app-unknown"  // no policy names the application
-	CodeNoReport    = "no-report"    // nothing was ever appraised of the device
-	CodePending     = "pending"      // waits for an approval
-	CodeRevoked     = "revoked"      // never returns
-	CodeReportStale = "report-stale" // older than limits.report_age
-	CodeInternal    = "internal"     // a defect of ours; it denies
+	codeAppUnknown  = "app-unknown"  // no policy names the application
+	codeNoReport    = "no-report"    // nothing was ever appraised of the device
+	codePending     = "pending"      // waits for an approval
+	codeRevoked     = "revoked"      // never returns
+	codeReportStale = "report-stale" // older than limits.report_age
+	codeInternal    = "internal"     // a defect of ours; it denies
 )
 
 // reservedCodes are the codes above and those of the Verifier's findings.
 func reservedCodes() []string {
 	return []string{
-		CodeAppUnknown, CodeNoReport, CodePending, CodeRevoked, CodeReportStale, CodeInternal,
+		codeAppUnknown, codeNoReport, codePending, codeRevoked, codeReportStale, codeInternal,
 		verify.FindingCloned, verify.FindingClockSkew, verify.FindingTPMCleared,
 	}
 }

@@ -54,8 +54,8 @@ type rule struct {
 	text, fix    string // the administrator's own sentences; may be empty
 }
 
-// DefaultReportAge holds where limits.report_age is absent.
-const DefaultReportAge = time.Hour
+// defaultReportAge holds where limits.report_age is absent.
+const defaultReportAge = time.Hour
 
 // Digest is the SHA-256 of the policy file, 64 hexadecimal digits; empty for
 // the zero value.
@@ -63,6 +63,18 @@ func (p *Policy) Digest() string { return p.digest }
 
 // ReportAge is how old a report may become before it is no longer good.
 func (p *Policy) ReportAge() time.Duration { return p.reportAge }
+
+// App looks one application up. A gateway must refuse a device that asks by
+// itself for one without Devices: Decide judges the device and nothing else.
+func (p *Policy) App(id string) (App, bool) {
+	i, ok := p.byID[id]
+	if !ok {
+		return App{}, false
+	}
+	a := p.apps[i].App
+	a.Hosts = slices.Clone(a.Hosts)
+	return a, true
+}
 
 // Apps lists the applications in the order of the file. The caller may keep and
 // change what it gets.

@@ -41,7 +41,16 @@ type TestResult struct {
 	Problem string
 }
 
-// Test runs the tests of the policy, in its order. readFile gets the names that
+// String is one line: ok or FAIL, the line of the policy, the name, what differs.
+func (r TestResult) String() string {
+	if r.Problem == "" {
+		return fmt.Sprintf("ok    line %d: %s", r.Line, r.Name)
+	}
+	return fmt.Sprintf("FAIL  line %d: %s: %s", r.Line, r.Name, r.Problem)
+}
+
+// Test runs the tests of the policy, in its order. It passed as a whole when no
+// result has a Problem. readFile gets the names that
 // given.device has, unchanged; the caller decides what they are relative to and
 // may refuse one. A test that cannot be run has failed.
 func (p *Policy) Test(readFile func(name string) ([]byte, error)) []TestResult {

@@ -44,9 +44,11 @@ func (r *reader) parse(data []byte) (root ast.Node) {
 		r.add(place{1, 1}, "the policy has %d bytes and may have %d: split the applications among servers or drop comments", len(data), maxPolicy)
 		return nil
 	}
-	text := string(data)
+	// Line ends of Windows are one; a carriage return alone, which YAML takes for
+	// a line end and editors do not, is refused below.
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
 	r.source = strings.Split(text, "\n")
-	if !r.shallow(text) {
+	if !r.shallow() {
 		return nil
 	}
 	tokens := lexer.Tokenize(text)
@@ -77,9 +79,9 @@ func (r *reader) parse(data []byte) (root ast.Node) {
 
 // shallow refuses indentation without end before the scanner sees it, and bytes
 // that no editor writes.
-func (r *reader) shallow(text string) bool {
+func (r *reader) shallow() bool {
 	for i, line := range r.source {
-		if j := strings.IndexFunc(line, func(c rune) bool { return (c < ' ' && c != '\t' && c != '\r') || c == 0xfffd || c == 0xfeff }); j >= 0 {
+		if j := strings.IndexFunc(line, func(c rune) bool { return (c < ' ' && c != '\t') || c == 0xfffd || c == 0xfeff }); j >= 0 {
 			r.add(place{i + 1, len([]rune(line[:j])) + 1}, "a control character, or bytes that are not UTF-8: remove them")
 			return false
 		}

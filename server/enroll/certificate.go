@@ -13,8 +13,8 @@ import (
 	"muster/attest"
 )
 
-// Certificate is an EK certificate that was read and belongs to the EK.
-type Certificate struct {
+// certificate is an EK certificate that was read and belongs to the EK.
+type certificate struct {
 	x509 *x509.Certificate
 	// Manufacturer, Model and Version are the TPM's, from the subject
 	// alternative name (TCG EK Credential Profile §3.2.9); empty when absent.
@@ -28,12 +28,24 @@ var (
 	oidTPMVersion      = asn1.ObjectIdentifier{2, 23, 133, 2, 3}
 )
 
-// ParseCertificate reads an EK certificate as it was found, padding after the
+// parseCertificate reads an EK certificate as it was found, padding after the
 // DER included, and checks that it is for this EK. Go does not understand a
 // critical subject alternative name that holds only a directory name, so that
 // one extension is read here; any other unknown critical extension stays an
 // error of the chain's verification.
-func ParseCertificate(der []byte, ek *EK) (*Certificate, error) {
+func parseCertificate(der []byte, ek *endorsementKey) (*certificate, error) {
+	cert, err := readCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	equal, ok := ek.Public.(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !equal.Equal(cert.x509.PublicKey) {
+		return nil, errOtherKey
+	}
+	return cert, nil
+}
+
+func readCertificate(der []byte) (*certificate, error) {
 	if len(der) > attest.MaxCertificate {
 		return nil, refuse(attest.TooLarge, "EK certificate of %d bytes", len(der))
 	}
@@ -45,14 +57,10 @@ func ParseCertificate(der []byte, ek *EK) (*Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading EK certificate: %w", err)
 	}
-	equal, ok := ek.Public.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !equal.Equal(c.PublicKey) {
-		return nil, errOtherKey
-	}
 	if c.IsCA {
 		return nil, errors.New("EK certificate is a CA's")
 	}
-	cert := &Certificate{x509: c}
+	cert := &certificate{x509: c}
 	for _, extension := range c.Extensions {
 		if !extension.Id.Equal(oidSubjectAltName) {
 			continue
@@ -85,7 +93,7 @@ func trimPadding(b []byte) ([]byte, error) {
 
 // readAltName reads GeneralNames (RFC 5280 §4.2.1.6) and takes the TPM's labels
 // from its directory names.
-func (c *Certificate) readAltName(der []byte) error {
+func (c *certificate) readAltName(der []byte) error {
 	var names []asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &names); err != nil {
 		return err
@@ -110,7 +118,7 @@ func (c *Certificate) readAltName(der []byte) error {
 	return nil
 }
 
-func (c *Certificate) label(rdn pkix.RDNSequence) {
+func (c *certificate) label(rdn pkix.RDNSequence) {
 	for _, set := range rdn {
 		for _, pair := range set {
 			text, ok := pair.Value.(string)
@@ -131,7 +139,7 @@ func (c *Certificate) label(rdn pkix.RDNSequence) {
 
 // Issuer returns the issuer's name and the serial number, by which a certificate
 // may be listed in advance.
-func (c *Certificate) Issuer() (issuer, serial string) {
+func (c *certificate) Issuer() (issuer, serial string) {
 	return c.x509.Issuer.String(), c.x509.SerialNumber.Text(16)
 }
 

@@ -33,8 +33,8 @@ var policyB384 = [...]byte{
 	0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
 }
 
-// EK is an endorsement key that has exactly a TCG template.
-type EK struct {
+// endorsementKey is an EK that has exactly a TCG template.
+type endorsementKey struct {
 	// Hash is SHA-256 of the SubjectPublicKeyInfo DER: the identity of the chip.
 	Hash attest.Digest
 	// Public is the key for comparing with a certificate.
@@ -42,9 +42,9 @@ type EK struct {
 	area   *tpm2.TPMTPublic
 }
 
-// ParseEK reads a TPMT_PUBLIC that must be the named template byte for byte
+// parseEK reads a TPMT_PUBLIC that must be the named template byte for byte
 // apart from unique.
-func ParseEK(template attest.EKTemplate, public []byte) (*EK, error) {
+func parseEK(template attest.EKTemplate, public []byte) (*endorsementKey, error) {
 	if len(public) > attest.MaxPublic {
 		return nil, refuse(attest.TooLarge, "EK of %d bytes", len(public))
 	}
@@ -70,7 +70,7 @@ func ParseEK(template attest.EKTemplate, public []byte) (*EK, error) {
 	if err != nil {
 		return nil, refuse(attest.PublicForm, "EK: %v", err)
 	}
-	return &EK{Hash: sha256.Sum256(der), Public: key, area: area}, nil
+	return &endorsementKey{Hash: sha256.Sum256(der), Public: key, area: area}, nil
 }
 
 // ekTemplate builds the template with the unique of the key that was shown.

@@ -62,7 +62,7 @@ func Finish(finish *attest.EnrolFinish, sealer *Sealer, place Place, now time.Ti
 	if e.Evidence.Measured == nil {
 		return nil, refuse(attest.QuoteNeeded, "an enrolment needs a quote")
 	}
-	e.CounterBound, err = BootBound(c.DKb, e.Evidence.Measured)
+	e.CounterBound, err = bootBound(c.DKb, e.Evidence.Measured)
 	return e, err
 }
 
@@ -74,7 +74,7 @@ func keysOf(id *attest.Identity) (*Candidate, error) {
 		c.DK, err = attest.SoftKey(id.DK)
 		return c, err
 	}
-	if c.ek, err = ParseEK(id.EK.Template, id.EK.Public); err != nil {
+	if c.ek, err = parseEK(id.EK.Template, id.EK.Public); err != nil {
 		return nil, err
 	}
 	c.EKHash = c.ek.Hash
@@ -124,9 +124,9 @@ func residence(c *Candidate, session *Session, finish *attest.EnrolFinish, trans
 	return err
 }
 
-// BootBound checks that DKb's policy is that of the quoted state, and tells
+// bootBound checks that DKb's policy is that of the quoted state, and tells
 // whether it is bound to the reset count too.
-func BootBound(dkb *attest.Key, measured *attest.Measured) (counterBound bool, err error) {
+func bootBound(dkb *attest.Key, measured *attest.Measured) (counterBound bool, err error) {
 	if dkb == nil {
 		return false, nil
 	}

@@ -42,7 +42,7 @@ type Candidate struct {
 	// Issuer and CertSerial name the EK certificate, if one was read.
 	Issuer, CertSerial string
 
-	ek *EK
+	ek *endorsementKey
 }
 
 // Judge reads the first message of an enrolment. Errors are *attest.Error: the
@@ -90,7 +90,7 @@ func judgeTPM(begin *attest.EnrolBegin, roots *reference.EKRoots, listed func(c 
 	}
 	c := &Candidate{Kind: id.Kind, Platform: begin.Platform}
 	var err error
-	if c.ek, err = ParseEK(id.EK.Template, id.EK.Public); err != nil {
+	if c.ek, err = parseEK(id.EK.Template, id.EK.Public); err != nil {
 		return nil, err
 	}
 	c.EKHash = c.ek.Hash
@@ -122,7 +122,7 @@ func (c *Candidate) endorse(ek *attest.EndorsementKey, roots *reference.EKRoots)
 	if len(ek.Certificate) == 0 {
 		return
 	}
-	cert, err := ParseCertificate(ek.Certificate, c.ek)
+	cert, err := parseCertificate(ek.Certificate, c.ek)
 	if err != nil {
 		c.Cause = CauseBadCert
 		return

@@ -11,9 +11,8 @@ import (
 // Answer is a decision ready to be served: encoded once when it is made, so that
 // a check only copies it. The zero Answer denies.
 type Answer struct {
-	allow    bool
-	restrict bool
-	body     []byte
+	allow bool
+	body  []byte
 }
 
 // reason is one cause on the wire.
@@ -52,7 +51,7 @@ func NewAnswer(d decide.Decision) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("encoding answer: %w", err)
 	}
-	return Answer{allow: e.Decision, restrict: d.Outcome == decide.Restrict, body: append(body, '\n')}, nil
+	return Answer{allow: e.Decision, body: append(body, '\n')}, nil
 }
 
 // Refusal is an answer of deny for one reason that no policy made.

@@ -107,7 +107,7 @@ func (a *agentProgram) usableTPM(ctx context.Context) (finding, error) {
 // enrol runs muster-agent enroll, which brings the first report.
 func (a *agentProgram) enrol(ctx context.Context) error {
 	c := a.command(ctx, "enroll")
-	c.Stdout = a.stderr
+	c.Stdout = io.Discard // the trial tells it
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("enrolling this machine: %w", err)
 	}

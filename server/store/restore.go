@@ -61,7 +61,7 @@ func place(ctx context.Context, backup, path string, now time.Time) (aside strin
 	if _, err := examine(ctx, path+restoring); err != nil {
 		return "", errors.Join(err, os.Remove(path+restoring))
 	}
-	if aside, err = putAside(ctx, path, now); err != nil {
+	if aside, err = putAside(path, now); err != nil {
 		return aside, err
 	}
 	return aside, errors.Join(os.Rename(path+restoring, path), syncDir(filepath.Dir(path)))
@@ -165,18 +165,12 @@ func copyPrivate(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close(), syncDir(filepath.Dir(to)))
 }
 
-// putAside gives the old database a name with the time in it, its write-ahead
-// log too when that cannot be folded in: the log of one database beside another
-// would destroy it.
-func putAside(ctx context.Context, path string, now time.Time) (aside string, err error) {
+// putAside gives the old database a name with the time in it, as it is, with its
+// write-ahead log: the log of one database beside another would destroy it.
+func putAside(path string, now time.Time) (aside string, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		// No database: a log that lies there belongs to none.
 		return "", errors.Join(removeIfThere(path+"-wal"), removeIfThere(path+"-shm"))
-	}
-	if db, err := single(path, "rw"); err == nil {
-		// An error here is what one restores for: the log is kept beside.
-		_, _ = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-		_ = db.Close()
 	}
 	aside, err = freeName(path + "." + now.Format("20060102T150405Z"))
 	if err != nil {

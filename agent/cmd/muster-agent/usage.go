@@ -4,9 +4,9 @@ const usage = `muster-agent tells a muster-server what is true of this machine.
 
 Usage: muster-agent COMMAND [OPTIONS]
 
-  run         enrol if need be, then report until stopped (what the service does)
+  run         enrol if need be, then report until stopped: the service
   enroll      enrol this device once and tell where it stands
-                --again        though it is enrolled: a new key needs an approval
+                --again        though enrolled: a new key needs an approval
   report      print what would be sent, as JSON; needs no server and no key
                 --root DIR     of the Linux system below DIR; runs no program
   status      what the server last said, and what to fix
@@ -30,7 +30,7 @@ Options of every command but version and the service's:
   --state-dir DIR     private folder of the agent
   --ca-file FILE      more roots for the server's certificate, PEM
   --log-level LEVEL   debug, info, warn, error
-  --config FILE       settings file, strict JSON: {"server": "...", "tpm": "auto"}
+  --config FILE       settings file, JSON: {"server": "...", "tpm": "auto"}
 
 Settings come from, strongest first: managed settings of the administrator,
 options, environment (MUSTER_SERVER, MUSTER_TOKEN_FILE, ...), settings file.

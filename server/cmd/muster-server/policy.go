@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"muster/attest"
+	"github.com/go-json-experiment/json"
+
 	"muster/server"
 	"muster/server/decide"
 	"muster/server/verify"
@@ -116,7 +117,7 @@ func (c *policyExplainCmd) input(ctx context.Context, s *settings, in *decide.In
 			return err
 		}
 		in.HasResult = true
-		if err := attest.Decode(b, &in.Device); err != nil {
+		if err := json.Unmarshal(b, &in.Device, json.RejectUnknownMembers(true)); err != nil {
 			return fmt.Errorf("reading %s: %w", c.Result, err)
 		}
 		return nil

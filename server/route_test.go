@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/attest"
+)
+
+func newTestServer(t *testing.T, config Config) *Server {
+	t.Helper()
+	if config.DataDir == "" {
+		config.DataDir = t.TempDir()
+	}
+	s, err := New(context.Background(), config, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Every route of the table against every wrong credential: nothing but what is
+// for anyone answers 2xx, and a stranger cannot tell an unknown device from a
+// wrong MAC.
+func TestRoutesDenyByDefault(t *testing.T) {
+	s := newTestServer(t, Config{})
+	s.fleet.put("known", &device{secret: []byte("secret")})
+	h := s.Handler()
+	credentials := map[string]map[string]string{
+		"none":           nil,
+		"unknown device": {attest.HeaderDevice: "nobody", attest.HeaderMAC: attest.MAC([]byte("secret"), "/", nil).String()},
+		"no MAC":         {attest.HeaderDevice: "known"},
+		"wrong MAC":      {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC([]byte("other"), attest.PathReport, []byte("{}")).String()},
+		"other path's":   {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC([]byte("secret"), "/v1/other", []byte("{}")).String()},
+		"other body's":   {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC([]byte("secret"), attest.PathReport, []byte("{ }")).String()},
+		"empty bearer":   {"Authorization": "Bearer "},
+		"wrong bearer":   {"Authorization": "Bearer mgw_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+		"device bearer":  {"Authorization": "Bearer secret"},
+	}
+	for _, route := range s.routes() {
+		method, path, _ := strings.Cut(route.pattern, " ")
+		path = strings.ReplaceAll(path, "{digest}", attest.Digest{1}.String())
+		answers := map[string]string{}
+		for name, headers := range credentials {
+			r := httptest.NewRequest(method, path, strings.NewReader("{}"))
+			for k, v := range headers {
+				r.Header.Set(k, v)
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			ok := w.Code >= 200 && w.Code < 300
+			if ok != (route.access == byAnyone) {
+				t.Errorf("%s with %s: %d %s", route.pattern, name, w.Code, w.Body)
+			}
+			if route.access == byDevice || route.access == byGateway {
+				if w.Code != http.StatusUnauthorized {
+					t.Errorf("%s with %s: %d, not 401", route.pattern, name, w.Code)
+				}
+				answers[w.Body.String()] = name
+			}
+		}
+		if len(answers) > 1 {
+			t.Errorf("%s tells strangers apart: %v", route.pattern, answers)
+		}
+		// Another method is refused, not served.
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("PUT", path, nil))
+		if w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("PUT %s: %d", path, w.Code)
+		}
+	}
+}
+
+// A panic in a handler is a 500, and a check that panics does not allow.
+func TestPanicDenies(t *testing.T) {
+	s := newTestServer(t, Config{})
+	d := &device{}
+	s.fleet.put("broken", d)
+	d.secret = []byte("s")
+	s.policy.Store(nil)
+	r := httptest.NewRequest("POST", attest.PathStatus, strings.NewReader("{}"))
+	r.Header.Set(attest.HeaderDevice, "broken")
+	r.Header.Set(attest.HeaderMAC, attest.MAC([]byte("s"), attest.PathStatus, []byte("{}")).String())
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestPublicURLIsFixed(t *testing.T) {
+	dir := t.TempDir()
+	s, err := New(context.Background(), Config{DataDir: dir, PublicURL: "https://one.example"}, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(context.Background(), Config{DataDir: dir, PublicURL: "https://two.example"}, slog.New(slog.DiscardHandler), time.Now)
+	if err == nil || !strings.Contains(err.Error(), "one.example") {
+		t.Errorf("another public URL: %v", err)
+	}
+}

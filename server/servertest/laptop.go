@@ -1,0 +1,212 @@
+package servertest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"muster/attest"
+)
+
+// Laptop is one machine: a state folder, a TPM, a token, and the muster-agent
+// that works with them. It is used from the test's goroutine.
+type Laptop struct {
+	// Dir is the agent's state folder.
+	Dir string
+	// TPM is the agent's setting: none, unix:PATH.
+	TPM string
+
+	t       testing.TB
+	said    *said
+	agent   string // path of the program
+	server  string // URL
+	token   string // path of the token file; empty: none
+	config  string // an empty settings file, so that this machine's is not read
+	files   map[string]string
+	running *process
+}
+
+// Standing is what muster-agent status says.
+type Standing struct {
+	Device   string             `json:"device"`
+	State    attest.DeviceState `json:"state"`
+	Level    string             `json:"level"`
+	Kind     attest.Kind        `json:"kind"`
+	Code     string             `json:"code"` // for the approver
+	Decision attest.Decision    `json:"decision"`
+	Asked    bool               `json:"asked"` // the server answered just now
+	Fit      bool               `json:"fit"`
+	Trouble  *struct {
+		Code string `json:"code"`
+		Text string `json:"text"`
+		Fix  string `json:"fix"`
+	} `json:"trouble"`
+	Exit int `json:"-"` // exit code: 0 fit, 3 not fit
+}
+
+// Has reports whether a reason with this code is among the decision's.
+func (s Standing) Has(code string) bool { return hasReason(s.Decision.Reasons, code) }
+
+// Laptop makes a machine that knows the server's address and how to reach its
+// TPM, and has a token unless that is empty.
+func (s *Server) Laptop(name, tpm, token string) *Laptop {
+	s.t.Helper()
+	l := &Laptop{
+		Dir: filepath.Join(folder(s.t), "state"), TPM: tpm, t: s.t, said: &said{name: name, show: s.t.Output()},
+		server: s.Config.PublicURL, config: File(s.t, "agent.json", "{}\n"), files: map[string]string{},
+	}
+	_, l.agent = Programs(s.t)
+	l.UseToken(token)
+	return l
+}
+
+// UseToken gives the machine another token, or none.
+func (l *Laptop) UseToken(token string) {
+	l.t.Helper()
+	if l.token = ""; token != "" {
+		l.token = File(l.t, "token", token+"\n")
+	}
+}
+
+// command prepares muster-agent with the machine's settings.
+func (l *Laptop) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(l.agent, append(args, "--config", l.config)...)
+	cmd.Env = append(withoutSettings(),
+		"MUSTER_SERVER="+l.server, "MUSTER_TPM="+l.TPM, "MUSTER_STATE_DIR="+l.Dir, "MUSTER_TOKEN_FILE="+l.token)
+	cmd.Stderr = l.said
+	return cmd
+}
+
+// Output is what a command of the agent did.
+type Output struct {
+	Code           int
+	Stdout, Stderr string
+}
+
+// Do runs a command of the agent to its end.
+func (l *Laptop) Do(args ...string) Output {
+	l.t.Helper()
+	cmd := l.command(args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, io.MultiWriter(&stderr, l.said)
+	p := spawn(l.t, "muster-agent", cmd, overlay(l.files))
+	select {
+	case <-p.ended:
+	case <-time.After(2 * patience):
+		p.kill()
+		l.t.Fatalf("muster-agent %v does not end", args)
+	}
+	return Output{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// Enrol enrols the machine, which must succeed.
+func (l *Laptop) Enrol(args ...string) Standing {
+	l.t.Helper()
+	if out := l.Do(append([]string{"enroll"}, args...)...); out.Code != 0 {
+		l.t.Fatalf("muster-agent enroll: exit code %d\n%s", out.Code, out.Stderr)
+	}
+	return l.Status()
+}
+
+// Status tells where the machine stands; the server is asked.
+func (l *Laptop) Status() (s Standing) {
+	l.t.Helper()
+	out := l.Do("status", "--json")
+	if err := json.Unmarshal([]byte(out.Stdout), &s); err != nil {
+		l.t.Fatalf("muster-agent status: exit code %d: %v\n%s", out.Code, err, out.Stdout)
+	}
+	s.Exit = out.Code
+	return s
+}
+
+// Reaches waits until the machine's status is as wished.
+func (l *Laptop) Reaches(what string, holds func(Standing) bool) (s Standing) {
+	l.t.Helper()
+	Wait(l.t, what, func() bool {
+		s = l.Status()
+		return holds(s)
+	})
+	return s
+}
+
+// Start runs the agent as the service does.
+func (l *Laptop) Start() {
+	l.t.Helper()
+	l.running = spawn(l.t, "muster-agent", l.command("run"), overlay(l.files))
+}
+
+// Stop ends the running agent in order.
+func (l *Laptop) Stop() {
+	l.t.Helper()
+	l.running.stop()
+}
+
+// Kill ends the running agent at once.
+func (l *Laptop) Kill() { l.running.kill() }
+
+// Restart is Stop and Start.
+func (l *Laptop) Restart() {
+	l.t.Helper()
+	l.Stop()
+	l.Start()
+}
+
+// Said reports whether the agent's log has a text.
+func (l *Laptop) Said(text string) bool { return l.said.has(text) }
+
+// Show makes the agents of this machine that are started later see a file with
+// another content. Shown again, it changes for those that run. It skips the test
+// where that cannot be done.
+func (l *Laptop) Show(path, content string) {
+	l.t.Helper()
+	instead, known := l.files[path]
+	if !known {
+		instead = File(l.t, filepath.Base(path), "")
+		l.files[path] = instead
+		if err := overlayPossible(l.files); err != nil {
+			l.t.Skipf("no private view of this machine's files (run as root): %v", err)
+		}
+	}
+	// The same inode: the running agent looks at it.
+	if err := os.WriteFile(instead, []byte(content), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// Copy makes a second machine with the same state folder's content, as a cloned
+// disk.
+func (l *Laptop) Copy(name string) *Laptop {
+	l.t.Helper()
+	c := *l
+	c.Dir, c.said = filepath.Join(folder(l.t), "state"), &said{name: name, show: l.t.Output()}
+	if err := errors.Join(os.Mkdir(c.Dir, 0o700), os.CopyFS(c.Dir, os.DirFS(l.Dir)), private(c.Dir)); err != nil {
+		l.t.Fatal(err)
+	}
+	return &c
+}
+
+// private takes from others what a copy may have given them.
+func private(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.Chmod(filepath.Join(dir, e.Name()), 0o600))
+	}
+	return err
+}
+
+// overlayPossible reports why a private view of files cannot be had here.
+func overlayPossible(files map[string]string) error {
+	why := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and ends with this goroutine, changed as it is
+		why <- overlay(files)()
+	}()
+	return <-why
+}

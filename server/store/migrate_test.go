@@ -1,0 +1,225 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+var updateFixture = flag.Bool("store.update", false, "write testdata/schema-1.sql anew")
+
+const fixture = "testdata/schema-1.sql"
+
+// fromFixture makes a database as the first version left it.
+func fromFixture(t *testing.T) (path string) {
+	t.Helper()
+	path = newPath(t)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(fixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := connect(path, writing, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(string(b)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A database of the first version opens, with what was in it, and has the schema
+// of a new one. While there is one migration, this also says that it is still
+// what the fixture was made of: once released, it never changes.
+func TestOldDatabaseOpens(t *testing.T) {
+	if *updateFixture {
+		dump(t)
+	}
+	old, fresh := openAt(t, fromFixture(t)), openAt(t, newPath(t))
+	view(t, old, func(tx *Tx) error {
+		m, err := tx.Meta()
+		if err != nil || m.Tenant != strings.Repeat("0a", 16) || m.Epoch != 3 || m.Generation != 8 {
+			t.Errorf("meta: %+v, %v", m, err)
+		}
+		d, err := tx.Device("old")
+		want := laptop("old")
+		want.n = 1
+		if err != nil || fmt.Sprintf("%+v", d) != fmt.Sprintf("%+v", want) {
+			t.Errorf("device: %+v, %v", d, err)
+		}
+		h, err := tx.Hot("old")
+		if err != nil || h.Seq != 41 || h.Last != digestOf("last") || h.Resync {
+			t.Errorf("hot: %+v, %v", h, err)
+		}
+		r, err := tx.LatestReport("old")
+		if err != nil || string(r.JWS) != "jws" {
+			t.Errorf("report: %+v, %v", r, err)
+		}
+		return nil
+	})
+	if head, err := old.VerifyAudit(context.Background()); err != nil || head.Seq != 2 {
+		t.Errorf("audit: %d, %v", head.Seq, err)
+	}
+	update(t, old, func(tx *Tx) error { return tx.RevokeDevice("old", "admin", "old") })
+	a, b := schema(t, old), schema(t, fresh)
+	slices.Sort(a)
+	slices.Sort(b)
+	if !slices.Equal(a, b) {
+		t.Errorf("the old database has schema\n%s\nand a new one\n%s", a, b)
+	}
+}
+
+// schema lists what was created, in this order.
+func schema(t *testing.T, s *Store) (all []string) {
+	t.Helper()
+	view(t, s, func(tx *Tx) error {
+		return tx.query(func(row scanner) error {
+			var text string
+			err := row.Scan(&text)
+			all = append(all, text)
+			return err
+		}, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
+	})
+	return all
+}
+
+// dump writes the fixture: schema and a few rows.
+func dump(t *testing.T) {
+	t.Helper()
+	s := openAt(t, newPath(t))
+	update(t, s, func(tx *Tx) error {
+		if err := tx.InsertDevice(laptop("old")); err != nil {
+			return err
+		}
+		h, err := tx.Hot("old")
+		if err != nil {
+			return err
+		}
+		tx.epoch = 3
+		h.Seq, h.Last = 41, digestOf("last")
+		return tx.PutHot(h)
+	})
+	update(t, s, func(tx *Tx) error {
+		return tx.AddReport("old", &Report{Seq: 41, JWS: []byte("jws"), Result: []byte("{}")})
+	})
+	audited(t, s, 1, 2)
+	var b strings.Builder
+	b.WriteString("-- A database of schema 1 with a few rows; test data, its keys are no keys.\n")
+	b.WriteString("PRAGMA application_id = 1836413812;\nPRAGMA foreign_keys = OFF;\n")
+	for _, text := range schema(t, s) {
+		b.WriteString(text + ";\n")
+	}
+	view(t, s, func(tx *Tx) error {
+		for _, table := range []string{"devices", "hot", "anchors", "reports", "audit"} {
+			if err := dumpTable(tx, &b, table); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	b.WriteString("INSERT INTO meta VALUES (1, '" + strings.Repeat("0a", 16) + "', x'" + strings.Repeat("0b", 32) + "', 3, 7, 'https://old.example', 0);\n")
+	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1);\n")
+	if err := os.MkdirAll(filepath.Dir(fixture), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(fixture, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func dumpTable(tx *Tx, b *strings.Builder, table string) error {
+	var columns []string
+	if err := tx.query(func(row scanner) error {
+		var name string
+		err := row.Scan(&name)
+		columns = append(columns, "quote("+name+")")
+		return err
+	}, "SELECT name FROM pragma_table_info('"+table+"')"); err != nil {
+		return err
+	}
+	return tx.query(func(row scanner) error {
+		var values string
+		err := row.Scan(&values)
+		fmt.Fprintf(b, "INSERT INTO %s VALUES (%s);\n", table, values)
+		return err
+	}, "SELECT "+strings.Join(columns, "||', '||")+" FROM "+table)
+}
+
+// next is our migrations and one more.
+func next(t *testing.T, sql string) fs.FS {
+	t.Helper()
+	first, err := fs.ReadFile(migrations(), "00001_first.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fstest.MapFS{
+		"00001_first.sql": {Data: first},
+		"00002_next.sql":  {Data: []byte("-- +goose Up\n" + sql)},
+	}
+}
+
+func migrateAt(t *testing.T, path string, versions fs.FS) error {
+	t.Helper()
+	db, err := connect(path, writing, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	return migrate(context.Background(), db, versions)
+}
+
+func TestNewerDatabaseIsRefused(t *testing.T) {
+	path := fromFixture(t)
+	if err := migrateAt(t, path, next(t, "ALTER TABLE devices ADD COLUMN colour TEXT;")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), Config{Path: path, Now: newClock().now}); !errors.Is(err, ErrNewer) {
+		t.Fatalf("newer database: %v", err)
+	}
+	db, err := connect(path, writing, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var id string
+	if err := db.QueryRow("SELECT id FROM devices WHERE colour IS NULL").Scan(&id); err != nil || id != "old" {
+		t.Errorf("after migration: %q, %v", id, err)
+	}
+}
+
+// A migration that fails half way leaves the database as it was.
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	path := fromFixture(t)
+	err := migrateAt(t, path, next(t, "ALTER TABLE devices ADD COLUMN colour TEXT;\nINSERT INTO nowhere VALUES (1);"))
+	if err == nil {
+		t.Fatal("it did not fail")
+	}
+	if s := openAt(t, path); strings.Contains(strings.Join(schema(t, s), ""), "colour") {
+		t.Error("half of it stayed")
+	}
+}
+
+func TestOtherFilesAreRefused(t *testing.T) {
+	path := newPath(t)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), Config{Path: path, Now: newClock().now}); err == nil {
+		t.Fatal("a text file was opened as a database")
+	}
+}
