@@ -127,12 +127,12 @@ func TestKilledAtAnyRequest(t *testing.T) {
 						return nil
 					}
 				} else {
-					r.server.intercept = func(string, []byte) *http.Response {
+					r.server.on(func(string, []byte) *http.Response {
 						if die() {
 							return lost()
 						}
 						return nil
-					}
+					})
 				}
 				// From its death on nothing that this agent does has an effect.
 				r.write = func(path string, data []byte) error {
@@ -175,7 +175,7 @@ func TestLostReplyIsRepeatedInIdenticalBytes(t *testing.T) {
 		}
 		stop := r.start()
 		pass(2 * time.Minute) // the enrolment's reply was lost three times
-		lose = 3
+		r.server.set(func() { lose = 3 })
 		pass(8 * time.Minute)
 		if err := stop(); err != nil {
 			t.Fatal(err)
@@ -245,12 +245,12 @@ func TestServerAwayForADay(t *testing.T) {
 		stop := r.start()
 		pass(time.Minute)
 		away := true
-		r.server.intercept = func(string, []byte) *http.Response {
+		r.server.on(func(string, []byte) *http.Response {
 			if away {
 				return lost()
 			}
 			return nil
-		}
+		})
 		pass(24 * time.Hour)
 		if s := r.state(); s.Trouble == nil || s.Pending == nil {
 			t.Fatalf("trouble %v, pending %v: want both", s.Trouble, s.Pending)

@@ -124,13 +124,13 @@ func TestQuoteNeeded(t *testing.T) {
 		defer stop()
 		pass(time.Minute)
 		once := true
-		r.server.intercept = func(path string, _ []byte) *http.Response {
+		r.server.on(func(path string, _ []byte) *http.Response {
 			if path == attest.PathReport && once {
 				once = false
 				return problem(409, string(attest.QuoteNeeded), nil)
 			}
 			return nil
-		}
+		})
 		pass(5 * time.Minute)
 		if ev := lastOf(t, r); ev.Header.Seq != 1 || ev.Measured == nil {
 			t.Errorf("seq %d, quote %v", ev.Header.Seq, ev.Measured != nil)
@@ -186,11 +186,11 @@ func TestRetryIsHonoured(t *testing.T) {
 			pass(time.Minute)
 			r.server.set(func() {
 				r.server.log = nil
-				r.server.intercept = func(path string, _ []byte) *http.Response {
+				r.server.on(func(path string, _ []byte) *http.Response {
 					return respond(status, "application/problem+json", encoded(attest.Problem{
 						Type: "about:blank", Title: "later", Status: status, Code: code, RetryS: 600,
 					}))
-				}
+				})
 			})
 			pass(30 * time.Minute)
 			if n := len(r.server.log); n < 2 || n > 3 {
@@ -224,7 +224,7 @@ func TestForeignAnswers(t *testing.T) {
 				stop := r.start()
 				pass(time.Minute)
 				var sent [][]byte
-				r.server.intercept = func(path string, body []byte) *http.Response {
+				r.server.on(func(path string, body []byte) *http.Response {
 					if path == attest.PathReport && len(sent) < 3 {
 						sent = append(sent, body)
 						copied := *answer
@@ -232,7 +232,7 @@ func TestForeignAnswers(t *testing.T) {
 						return &copied
 					}
 					return nil
-				}
+				})
 				pass(10 * time.Minute)
 				if err := stop(); err != nil {
 					t.Fatal(err)
@@ -248,12 +248,12 @@ func TestForeignAnswers(t *testing.T) {
 
 func TestRepliesMayLearn(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {
-		r.server.intercept = func(path string, _ []byte) *http.Response {
+		r.server.on(func(path string, _ []byte) *http.Response {
 			if path != attest.PathTenant {
 				return nil
 			}
 			return respond(200, "application/json", []byte(`{"tenant":"`+r.server.tenant+`","origin":"`+testOrigin+`","epoch":1,"novelty":{"x":1}}`))
-		}
+		})
 		stop := r.start()
 		defer stop()
 		pass(10 * time.Second)

@@ -83,13 +83,13 @@ func TestUnknownOnceIsForgiven(t *testing.T) {
 		stop := r.start()
 		pass(time.Minute)
 		errs := 2
-		r.server.intercept = func(path string, _ []byte) *http.Response {
+		r.server.on(func(path string, _ []byte) *http.Response {
 			if path == attest.PathReport && errs > 0 {
 				errs--
 				return problem(401, attest.CodeDeviceUnknown, nil)
 			}
 			return nil
-		}
+		})
 		pass(10 * time.Minute)
 		if err := stop(); err != nil {
 			t.Fatal(err)
@@ -165,12 +165,12 @@ func TestLostKeysWithUsedToken(t *testing.T) {
 		pass(time.Minute)
 		stop()
 		r.chip.rekey()
-		r.server.intercept = func(path string, body []byte) *http.Response {
+		r.server.on(func(path string, body []byte) *http.Response {
 			if path == attest.PathEnrolBegin && bytes.Contains(body, []byte("tok-1")) {
 				return problem(403, attest.CodeTokenRefused, nil)
 			}
 			return nil
-		}
+		})
 		stop = r.start()
 		defer stop()
 		pass(10 * time.Minute)

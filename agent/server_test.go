@@ -301,6 +301,11 @@ func (s *testServer) reports() []*attest.Evidence {
 	return append([]*attest.Evidence(nil), s.device.accepted...)
 }
 
+// on has a function stand in for the server whenever it answers.
+func (s *testServer) on(intercept func(path string, body []byte) *http.Response) {
+	s.set(func() { s.intercept = intercept })
+}
+
 // set changes the server under its lock.
 func (s *testServer) set(change func()) {
 	s.mu.Lock()

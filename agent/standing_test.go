@@ -47,7 +47,7 @@ func TestStatus(t *testing.T) {
 		}
 		r.server.set(func() { r.server.device.state = attest.Active })
 		stop()
-		r.server.intercept = func(string, []byte) *http.Response { return lost() }
+		r.server.on(func(string, []byte) *http.Response { return lost() })
 		if s := status(t, r, true); s.Fit || s.Trouble == nil || s.Asked {
 			t.Errorf("server away: %+v", s)
 		}
@@ -70,16 +70,16 @@ func TestFitIsAllowAlone(t *testing.T) {
 		defer stop()
 		pass(time.Minute)
 		for outcome, fit := range map[string]bool{"allow": true, "": false, "deny": false, "step_up": false, "restrict": false, "Allow": false, "new": false} {
-			r.server.intercept = func(string, []byte) *http.Response {
+			r.server.on(func(string, []byte) *http.Response {
 				return answer200(attest.Status{Device: "device-1", State: attest.Active, Decision: attest.Decision{Outcome: outcome}})
-			}
+			})
 			if s := status(t, r, true); s.Fit != fit {
 				t.Errorf("%q: fit %v", outcome, s.Fit)
 			}
 		}
-		r.server.intercept = func(string, []byte) *http.Response {
+		r.server.on(func(string, []byte) *http.Response {
 			return answer200(attest.Status{Device: "device-1", Decision: attest.Decision{Outcome: "allow"}})
-		}
+		})
 		if s := status(t, r, true); s.Fit {
 			t.Error("fit without a state")
 		}
@@ -98,12 +98,12 @@ func TestEnrolOnce(t *testing.T) {
 		if s, err = r.agent().Enrol(t.Context(), true); err != nil || s.Device != "device-2" {
 			t.Errorf("again: %+v, %v", s, err)
 		}
-		r.server.intercept = func(path string, _ []byte) *http.Response {
+		r.server.on(func(path string, _ []byte) *http.Response {
 			if path == attest.PathEnrolBegin {
 				return problem(403, attest.CodeTokenRefused, nil)
 			}
 			return nil
-		}
+		})
 		if _, err = r.agent().Enrol(t.Context(), true); err == nil {
 			t.Error("enrolled with a refused token")
 		}
@@ -137,16 +137,16 @@ func TestEnrolTellsWhatToDo(t *testing.T) {
 func TestEnrolWaitsAMoment(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {
 		lose := 3
-		r.server.intercept = func(string, []byte) *http.Response {
+		r.server.on(func(string, []byte) *http.Response {
 			if lose--; lose >= 0 {
 				return lost()
 			}
 			return nil
-		}
+		})
 		if s, err := r.agent().Enrol(t.Context(), false); err != nil || s.Device == "" {
 			t.Errorf("%+v, %v", s, err)
 		}
-		r.server.intercept = func(string, []byte) *http.Response { return lost() }
+		r.server.on(func(string, []byte) *http.Response { return lost() })
 		began := time.Now()
 		if _, err := r.agent().Enrol(t.Context(), true); err == nil || time.Since(began) > 2*enrolPatience {
 			t.Errorf("%v after %v", err, time.Since(began))
@@ -188,11 +188,11 @@ func TestDoctor(t *testing.T) {
 				t.Errorf("%s: %+v", name, c)
 			}
 		}
-		r.server.intercept = func(string, []byte) *http.Response {
+		r.server.on(func(string, []byte) *http.Response {
 			resp := answer200(attest.Tenant{Tenant: "aa", Origin: testOrigin, Epoch: 1})
 			resp.Header.Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
 			return resp
-		}
+		})
 		if c := find(doctor(), "clock"); c.OK || c.Fix == "" {
 			t.Errorf("an hour off: %+v", c)
 		}

@@ -370,6 +370,47 @@ func TestOpenNeedsTheVerifier(t *testing.T) {
 	}
 }
 
+// TestOpenTakesNoZero: a verifier that forgot to fill something in does not meet
+// a statement that leaves it out.
+func TestOpenTakesNoZero(t *testing.T) {
+	m := newMachine("alder")
+	every := func(attest.Digest) (issued, expires time.Time, ok bool) {
+		return time.Unix(vectorIssued, 0), time.Unix(vectorExpires, 0), true
+	}
+	for name, c := range map[string]struct {
+		typ  attest.Typ
+		edit func(h *attest.Header, k *attest.Known)
+		code attest.Code
+	}{
+		"device": {attest.TypReport, func(h *attest.Header, k *attest.Known) { h.Device, k.Device = "", "" }, attest.DeviceMismatch},
+		"nonce":  {attest.TypReport, func(h *attest.Header, _ *attest.Known) { h.Nonce = attest.Digest{} }, attest.NonceUnknown},
+		"transcript": {attest.TypEnrol, func(h *attest.Header, k *attest.Known) {
+			k.Device, k.Transcript, h.Transcript = "", attest.Digest{}, attest.Digest{}
+		}, attest.TranscriptWrong},
+	} {
+		known := m.known(c.typ).known([]*attest.Key{m.parsed(attest.DK)})
+		known.NonceIssued = every
+		h := m.header(c.typ, attest.DK)
+		c.edit(&h, known)
+		l := &lab{m: m, header: h, payload: mustEncode(reportOf(m)), role: attest.DK}
+		if _, err := attest.Open(l.sign().Compact, nil, known); codeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDecodeDepth: the limit itself is still read.
+func TestDecodeDepth(t *testing.T) {
+	var v any
+	nested := func(n int) []byte { return []byte(strings.Repeat("[", n) + strings.Repeat("]", n)) }
+	if err := attest.Decode(nested(attest.MaxDepth), &v); err != nil {
+		t.Errorf("%d levels: %v", attest.MaxDepth, err)
+	}
+	if err := attest.Decode(nested(attest.MaxDepth+1), &v); err == nil {
+		t.Errorf("%d levels are read", attest.MaxDepth+1)
+	}
+}
+
 func TestClockOrder(t *testing.T) {
 	ascending := []attest.Clock{
 		{}, {Clock: 1}, {RestartCount: 1}, {RestartCount: 1, Clock: 5}, {ResetCount: 1}, {ResetCount: 1, Clock: 9, Safe: true},

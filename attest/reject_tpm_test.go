@@ -32,7 +32,9 @@ func attestRejections() []rejection {
 		group("attest-inner", "report-dk-quote", attest.AttestForm,
 			row("safe", "safe is neither 0 nor 1", reattested(func(a []byte) []byte { a[safeAt(a)] = 2; return a })),
 			row("size", "the signer's name claims 65535 bytes", reattested(func(a []byte) []byte { a[6], a[7] = 0xff, 0xff; return a })),
-			row("count", "seventeen banks are announced", reattested(func(a []byte) []byte { a[safeAt(a)+12] = 17; return a })),
+			row("count", "seventeen banks", requoted(func(a *tpm2.TPMSAttest) {
+				a.Attested = quoteInfo(tpm2.TPMLPCRSelection{PCRSelections: make([]tpm2.TPMSPCRSelection, 17)}, nil)
+			})),
 		),
 		group("attest-type", "report-dk-quote", attest.AttestType,
 			row("certify", "a certify where a quote was needed", func(v *vector, l *lab) {

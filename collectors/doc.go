@@ -14,8 +14,7 @@
 // Of gopsutil (v3, which is frozen) one call is used, because it reads a file,
 // runs nothing and refuses what it does not understand:
 // mem.SwapDevicesWithContext, for /proc/swaps (swaps_linux.go). Its package host
-// starts programs, its package disk passes over lines that are out of order, and
-// both stay out.
+// starts programs and stays out.
 //
 // It does not judge: whether a version is still supported or a laptop may pass
 // is the server's to say.

@@ -105,10 +105,10 @@ func FuzzNFT(f *testing.F) {
 }
 
 // TestNftWithoutAByte removes every byte of every captured ruleset, those in
-// words too; digits alone are spared.
+// words too; digits alone are spared, and so are the longest rulesets.
 func TestNftWithoutAByte(t *testing.T) {
 	for _, b := range seeds(t, "nft-*.json") {
-		if nftState(b) == posture.Yes {
+		if nftState(b) == posture.Yes || len(b) > 1000 {
 			continue
 		}
 		// What comes before the first chain is the same in all of them.

@@ -71,6 +71,10 @@ func collectAutomaticUpdates(ctx context.Context, m *Machine, c *posture.Claims)
 			best = posture.Observed(m.Now(), posture.No, posture.TimerInactive, found)
 		}
 	}
+	if best.Reason == posture.NotConfigured && packageManager(m.Tree) == nil {
+		// A system that we do not know may have means that we do not know.
+		best.State, best.Reason, best.Detail.Configured = posture.Unknown, posture.Unsupported, posture.Unknown
+	}
 	if unread != nil && best.State == posture.No {
 		best.State, best.Reason, best.Detail.Configured = posture.Unknown, whyUnknown(unread), posture.Unknown
 	}

@@ -58,6 +58,9 @@ func TestAptConfAsApt(t *testing.T) {
 func updatesMachine(t *testing.T, conf string, more map[string]string, active ...string) *Machine {
 	t.Helper()
 	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if conf != "" {
 		if err := os.CopyFS(dir, os.DirFS("testdata/updates/apt/"+conf)); err != nil {
 			t.Fatal(err)
@@ -72,6 +75,9 @@ func updatesMachine(t *testing.T, conf string, more map[string]string, active ..
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "etc/os-release"), []byte("ID=debian\n"), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "run/systemd/system"), 0o755); err != nil {
 		t.Fatal(err)
@@ -174,6 +180,13 @@ func TestAutomaticUpdatesUnread(t *testing.T) {
 	m.Run = nil
 	if got := updatesOf(t, m); got.State != posture.Unknown || got.Reason != posture.NotThisRoot {
 		t.Errorf("another root: %+v", got)
+	}
+	m = updatesMachine(t, "", map[string]string{})
+	if err := os.Remove(filepath.Join(m.Tree.dir, "etc/os-release")); err != nil {
+		t.Fatal(err)
+	}
+	if got := updatesOf(t, m); got.State != posture.Unknown || got.Reason != posture.Unsupported {
+		t.Errorf("a system that we do not know: %+v", got)
 	}
 	m = updatesMachine(t, "overridden", nil)
 	m.Run = nil

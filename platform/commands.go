@@ -94,6 +94,7 @@ func tools(goos string) map[string][]string {
 		"systemctl":      bin("systemctl"),
 		"ufw":            sbin("ufw"),
 		"zfs":            sbin("zfs"),
+		"zpool":          sbin("zpool"),
 		"zypper":         bin("zypper"),
 	}
 }

@@ -203,6 +203,10 @@ const (
 	causeLevel    = "level-too-low" // the token asks for more
 )
 
+// maxQueue bounds what strangers can make the server keep: beyond it only a token
+// or a list lets a new device in.
+const maxQueue = 10_000
+
 // admission decides what a new device starts as. Only a token with its minimum
 // level, or a list that was got out of band, admits by itself.
 func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, secret string) error {
@@ -232,6 +236,14 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
+	}
+	full, err := tx.PendingAtLeast(maxQueue)
+	if err != nil {
+		return err
+	}
+	if full {
+		return refuse(http.StatusServiceUnavailable, "queue-full", "Too many devices wait for an approval.",
+			"Ask the administrator to look at the queue, or for a token.")
 	}
 	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."
 	return nil

@@ -40,7 +40,7 @@ type device struct {
 type answers struct {
 	policy *decide.Policy
 	until  time.Time
-	byApp  map[string]gateway.Answer
+	byApp  map[string]*gateway.Answer
 	all    map[string]decide.Decision
 	worst  decide.Decision
 	waits  []attest.Reason // why a pending device is pending
@@ -76,7 +76,7 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 	if d.result != nil {
 		in.HasResult = true
 	}
-	a := &answers{policy: p, until: now.Add(forever), byApp: make(map[string]gateway.Answer)}
+	a := &answers{policy: p, until: now.Add(forever), byApp: make(map[string]*gateway.Answer)}
 	if next := p.NextGrace(in); next != nil || d.grace != nil {
 		d.grace, in.Grace = next, next
 	}
@@ -86,11 +86,7 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 		if !decision.Until.IsZero() && decision.Until.Before(a.until) {
 			a.until = decision.Until
 		}
-		answer, err := gateway.NewAnswer(decision)
-		if err != nil {
-			s.log.Error("answer not encoded", "device", d.row.ID, "error", err)
-		}
-		a.byApp[id] = answer
+		a.byApp[id] = gateway.NewAnswer(decision)
 		if first || decision.Outcome < a.worst.Outcome {
 			a.worst, first = decision, false
 		}
@@ -147,7 +143,7 @@ func (a *answers) tell(d decide.Decision) attest.Decision {
 
 // Check answers whether a device may use an application now. It takes no lock
 // and allocates nothing while the stored answer holds.
-func (s *Server) Check(id, app string) gateway.Answer {
+func (s *Server) Check(id, app string) *gateway.Answer {
 	a := s.current(id)
 	if a == nil {
 		return unknownDevice

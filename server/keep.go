@@ -14,8 +14,12 @@ import (
 	"muster/server/verify"
 )
 
-// keptReports is how many changed reports are kept of each device.
-const keptReports = 100
+// keptReports is how many changed reports are kept of each device, at least; the
+// older ones go once in pruneEvery statements.
+const (
+	keptReports = 100
+	pruneEvery  = 16
+)
 
 // load reads everything that checks and reports need into memory.
 func (s *Server) load(ctx context.Context) error {
@@ -174,8 +178,10 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 			if err := tx.AddReport(d.row.ID, report); err != nil {
 				return err
 			}
-			if _, err := tx.PruneReports(d.row.ID, keptReports); err != nil {
-				return err
+			if report.Seq%pruneEvery == 0 {
+				if _, err := tx.PruneReports(d.row.ID, keptReports); err != nil {
+					return err
+				}
 			}
 		}
 		if book != nil {

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"muster/server/store"
 )
 
 // Limits of the public listener: an agent's largest message takes seconds on a
@@ -45,10 +47,33 @@ func (s *Server) Listen() (net.Listener, error) {
 
 // Serve answers on the listener until ctx ends, then lets requests end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.keepHouse(ctx)
 	return serve(ctx, &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}, l)
+}
+
+// keepHouse forgets, once an hour, what has expired.
+func (s *Server) keepHouse(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := s.store.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.PurgeEnrolments()
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("expired replies not forgotten", "error", err)
+		}
+	}
 }
 
 func serve(ctx context.Context, h *http.Server, l net.Listener) error {

@@ -2,17 +2,18 @@ package gateway
 
 import (
 	"encoding/json"
-	"fmt"
+	"sync"
 	"time"
 
 	"muster/server/decide"
 )
 
-// Answer is a decision ready to be served: encoded once when it is made, so that
-// a check only copies it. The zero Answer denies.
+// Answer is a decision ready to be served. It is encoded when it is first asked
+// for, and copied from then on. The zero Answer denies. It must not be copied.
 type Answer struct {
-	allow bool
-	body  []byte
+	decision decide.Decision
+	once     sync.Once
+	body     []byte // owner: once
 }
 
 // reason is one cause on the wire.
@@ -35,10 +36,30 @@ type evaluation struct {
 	Context  answerContext `json:"context"`
 }
 
-// NewAnswer encodes a decision.
-func NewAnswer(d decide.Decision) (Answer, error) {
+// NewAnswer makes the answer that serves a decision.
+func NewAnswer(d decide.Decision) *Answer { return &Answer{decision: d} }
+
+// Refusal is an answer of deny for one reason that no policy made.
+func Refusal(code, text, fix string) *Answer {
+	return NewAnswer(decide.Decision{Reasons: []decide.Reason{{Code: code, Text: text, Fix: fix}}})
+}
+
+// Allowed reports whether the answer lets the request through as it is.
+func (a *Answer) Allowed() bool { return a.decision.Outcome == decide.Allow }
+
+// Bytes returns the AuthZEN response body. The caller must not change it.
+func (a *Answer) Bytes() []byte {
+	a.once.Do(a.encode)
+	return a.body
+}
+
+// unencodable is served where the encoder fails, which is a defect of ours.
+const unencodable = `{"decision":false,"context":{"outcome":"deny","reasons":[{"code":"internal"}]}}`
+
+func (a *Answer) encode() {
+	d := &a.decision
 	e := evaluation{
-		Decision: d.Outcome == decide.Allow,
+		Decision: a.Allowed(),
 		Context:  answerContext{Outcome: d.Outcome.String(), Reasons: make([]reason, 0, len(d.Reasons))},
 	}
 	if !d.Until.IsZero() {
@@ -49,30 +70,7 @@ func NewAnswer(d decide.Decision) (Answer, error) {
 	}
 	body, err := json.Marshal(e)
 	if err != nil {
-		return Answer{}, fmt.Errorf("encoding answer: %w", err)
+		body = []byte(unencodable)
 	}
-	return Answer{allow: e.Decision, body: append(body, '\n')}, nil
-}
-
-// Refusal is an answer of deny for one reason that no policy made.
-func Refusal(code, text, fix string) Answer {
-	body, err := json.Marshal(evaluation{Context: answerContext{
-		Outcome: decide.Deny.String(), Reasons: []reason{{Code: code, Text: text, Fix: fix}},
-	}})
-	if err != nil {
-		return Answer{} // denies without a reason
-	}
-	return Answer{body: append(body, '\n')}
-}
-
-// Allowed reports whether the answer lets the request through as it is.
-func (a Answer) Allowed() bool { return a.allow }
-
-// Bytes returns the AuthZEN response body. An answer that was never made is a
-// refusal.
-func (a Answer) Bytes() []byte {
-	if a.body == nil {
-		return []byte(`{"decision":false,"context":{"outcome":"deny","reasons":[{"code":"internal"}]}}` + "\n")
-	}
-	return a.body
+	a.body = append(body, '\n')
 }

@@ -19,7 +19,7 @@ const (
 const maxEvaluation = 16 << 10
 
 // CheckFunc looks up the answer for a device and an application, now.
-type CheckFunc func(device, app string) Answer
+type CheckFunc func(device, app string) *Answer
 
 // Credential is a caller that may ask.
 type Credential struct {
@@ -99,7 +99,7 @@ func readQuestion(r *http.Request) (*question, error) {
 	return q, json.Unmarshal(body, q)
 }
 
-func (q *question) answer(check CheckFunc, credential *Credential) Answer {
+func (q *question) answer(check CheckFunc, credential *Credential) *Answer {
 	switch {
 	case q.Subject.Type != "device":
 		return Refusal("subject-unsupported", "Only subjects of type device are answered.", "Ask about a device.")

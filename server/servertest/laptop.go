@@ -64,8 +64,16 @@ func (s *Server) Laptop(name, tpm, token string) *Laptop {
 	}
 	_, l.agent = Programs(s.t)
 	l.UseToken(token)
+	// A distribution that nobody knows has no package manager to ask, which would
+	// take most of the time of a test; where this cannot be, it is asked.
+	if l.show(osRelease, "ID=test\nVERSION_ID=1\n") != nil {
+		clear(l.files)
+	}
 	return l
 }
+
+// osRelease is where a system says what it is (os-release(5)).
+const osRelease = "/etc/os-release"
 
 // UseToken gives the machine another token, or none.
 func (l *Laptop) UseToken(token string) {
@@ -161,23 +169,31 @@ func (l *Laptop) Restart() {
 // Said reports whether the agent's log has a text.
 func (l *Laptop) Said(text string) bool { return l.said.has(text) }
 
-// Show makes the agents of this machine that are started later see a file with
-// another content. Shown again, it changes for those that run. It skips the test
-// where that cannot be done.
-func (l *Laptop) Show(path, content string) {
+// Upgrade makes the machine another release of its system, also for an agent that
+// runs. It skips the test where a process cannot be shown other files than the
+// machine's own.
+func (l *Laptop) Upgrade(release string) {
 	l.t.Helper()
+	if len(l.files) == 0 {
+		l.t.Skip("no private view of this machine's files: run as root on Linux")
+	}
+	if err := l.show(osRelease, "ID=test\nVERSION_ID="+release+"\n"); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// show makes the machine's programs see a file with another content. Shown
+// again, it keeps its inode and changes for those that run.
+func (l *Laptop) show(path, content string) error {
 	instead, known := l.files[path]
 	if !known {
 		instead = File(l.t, filepath.Base(path), "")
 		l.files[path] = instead
 		if err := overlayPossible(l.files); err != nil {
-			l.t.Skipf("no private view of this machine's files (run as root): %v", err)
+			return err
 		}
 	}
-	// The same inode: the running agent looks at it.
-	if err := os.WriteFile(instead, []byte(content), 0o644); err != nil {
-		l.t.Fatal(err)
-	}
+	return os.WriteFile(instead, []byte(content), 0o644)
 }
 
 // Copy makes a second machine with the same state folder's content, as a cloned

@@ -228,3 +228,30 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// Each sign that the database was put back counts by itself, and what a crash
+// leaves is none.
+func TestSignsOfADatabasePutBack(t *testing.T) {
+	s := openAt(t, newPath(t))
+	audited(t, s, 1, 2)
+	meta := &Meta{Epoch: 3, Generation: 7}
+	for name, c := range map[string]struct {
+		past history
+		back bool
+	}{
+		"nothing":                {history{}, false},
+		"equal":                  {history{epoch: 3, generation: 7, audit: auditMark{seq: 2}}, false},
+		"crash while opening":    {history{epoch: 3, generation: 8}, false},
+		"older epoch":            {history{epoch: 4, generation: 7}, true},
+		"opened less often":      {history{epoch: 3, generation: 9}, true},
+		"audit log is too short": {history{epoch: 3, generation: 7, audit: auditMark{seq: 3}}, true},
+	} {
+		view(t, s, func(tx *Tx) error {
+			why, err := tx.wentBack(meta, &c.past)
+			if (why != "") != c.back {
+				t.Errorf("%s: %q", name, why)
+			}
+			return err
+		})
+	}
+}
