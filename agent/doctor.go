@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -119,7 +120,7 @@ func (a *Agent) checkTPM(ctx context.Context, look func(context.Context, string)
 	}
 	checks := []Check{
 		checked("tpm", nil, fmt.Sprintf("%s %s, firmware %s", facts.Info.Manufacturer, facts.Info.Model, facts.Info.Firmware)),
-		checked("ek hash", nil, facts.EKHash.String()),
+		checked("ek hash", nil, hex.EncodeToString(facts.EKHash[:])), // as servers list it
 	}
 	err, text := error(nil), "found for template "+string(facts.EK.Template)
 	if len(facts.EK.Certificate) == 0 {

@@ -180,6 +180,11 @@ func keyRejections() []rejection {
 			row("cut", "its last byte is missing", onPublicBytes(func(b []byte) []byte { return b[:len(b)-1] })),
 			row("curve", "a point that is not on the curve", onPublicBytes(func(b []byte) []byte { b[len(b)-1] ^= 1; return b })),
 		),
+		group("public-coordinate", "key-dk", attest.PublicForm,
+			row("zero-led", "x has 33 bytes, the first zero", coordinate(func(x []byte) []byte { return append([]byte{0}, x...) })),
+			row("long", "x has 33 bytes", coordinate(func(x []byte) []byte { return append([]byte{1}, x...) })),
+			row("empty", "x has no bytes", coordinate(func([]byte) []byte { return nil })),
+		),
 		group("public-point", "report-softkey", attest.PublicForm,
 			row("compressed", "a compressed point", onPublicBytes(func(b []byte) []byte { return append([]byte{2 + b[64]&1}, b[1:33]...) })),
 			row("infinity", "the point at infinity", onPublicBytes(func([]byte) []byte { return []byte{0} })),
@@ -189,6 +194,18 @@ func keyRejections() []rejection {
 			row("size", "a public area above 1 kB", onPublicBytes(func(b []byte) []byte { return append(b, make([]byte, attest.MaxPublic)...) })),
 		),
 	)
+}
+
+// coordinate changes x of the first key's point.
+func coordinate(f func(x []byte) []byte) func(*vector, *lab) {
+	return onPublic(attest.DK, func(p *tpm2.TPMTPublic) {
+		point, err := p.Unique.ECC()
+		if err != nil {
+			panic(err)
+		}
+		p.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
+			X: tpm2.TPM2BECCParameter{Buffer: f(point.X.Buffer)}, Y: point.Y})
+	})
 }
 
 func policyRejections() []rejection {

@@ -84,7 +84,7 @@ func readSecureBoot(t Tree, found *posture.SecureBoot) error {
 		{"SecureBoot", &found.Enabled},
 		{"SetupMode", &found.SetupMode},
 		{"VendorKeys", &found.VendorKeys},
-		{"DeployedMode", &found.DeployedMod},
+		{"DeployedMode", &found.DeployedMode},
 	} {
 		var err error
 		if *flag.to, err = efiFlag(t, flag.name, efiGlobal); err != nil {

@@ -179,7 +179,7 @@ func TestAnotherTPM(t *testing.T) {
 func TestSecretLost(t *testing.T) {
 	t.Parallel()
 	f := enrolled(t)
-	if err := os.Remove(filepath.Join(f.laptop.Dir, "secret")); err != nil {
+	if err := os.Remove(filepath.Join(f.laptop.Dir, "s")); err != nil {
 		t.Fatal(err)
 	}
 	f.laptop.Start()

@@ -2,7 +2,6 @@ package server
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"time"
@@ -22,9 +21,16 @@ func (s *Server) nonceSeconds() int { return int(s.nonceLife() / time.Second) }
 // addNonce adds a fresh nonce to a hot row, which must be stored before the
 // nonce is sent. Expired ones leave, then the oldest.
 func (s *Server) addNonce(hot *store.Hot) (attest.Digest, error) {
-	var n store.Nonce
+	n, err := s.offerNonce(hot, false)
+	return n.Value, err
+}
+
+// offerNonce is addNonce; with keep it puts no live nonce out, and when there is
+// no room hands out the youngest once more: whoever repeats old statements
+// cannot take the nonce that the device is about to answer.
+func (s *Server) offerNonce(hot *store.Hot, keep bool) (n store.Nonce, err error) {
 	if _, err := rand.Read(n.Value[:]); err != nil {
-		return n.Value, fmt.Errorf("making nonce: %w", err)
+		return n, fmt.Errorf("making nonce: %w", err)
 	}
 	n.Issued = s.now()
 	n.Expires = n.Issued.Add(s.nonceLife())
@@ -35,10 +41,13 @@ func (s *Server) addNonce(hot *store.Hot) (attest.Digest, error) {
 		}
 	}
 	if extra := len(live) - (attest.MaxNonces - 1); extra > 0 {
+		if keep {
+			return live[len(live)-1], nil
+		}
 		live = live[extra:]
 	}
 	hot.Nonces = append(live, n)
-	return n.Value, nil
+	return n, nil
 }
 
 // nonce handles POST /v1/nonce.
@@ -80,8 +89,11 @@ func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 	d.mu.Lock()
 	named := d.hot.Log
 	d.mu.Unlock()
-	if want != named || attest.Digest(sha256.Sum256(body)) != want {
+	if want != named {
 		return nil, &attest.Error{Code: attest.LogDigest, Detail: "not the log that the last quote named"}
+	}
+	if err := attest.CheckLog(body, named); err != nil {
+		return nil, err
 	}
 	packed, err := store.PackBootLog(body)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"muster/attest"
@@ -31,6 +32,7 @@ func (d *device) known(now time.Time) *attest.Known {
 		Typs:   []attest.Typ{attest.TypReport, attest.TypHeartbeat},
 		Device: d.row.ID, Keys: d.keys, Now: now,
 		Seq: d.hot.Seq, Prev: d.hot.Last, LastClock: d.hot.Clock,
+		QuoteAlways: d.row.Keys.Kind == attest.KindTPM && !d.row.Keys.DKbCounter,
 		NonceIssued: func(n attest.Digest) (issued, expires time.Time, ok bool) {
 			for _, live := range d.hot.Nonces {
 				if live.Value == n {
@@ -68,7 +70,7 @@ func (s *Server) report(r *http.Request, d *device, body []byte) (any, error) {
 		err = d.acceptable(ev, now)
 	}
 	if err != nil {
-		return nil, s.mend(r.Context(), d, err)
+		return nil, s.mend(r.Context(), d, err, submit)
 	}
 	return s.accept(r.Context(), d, ev, submit, request, now)
 }
@@ -83,8 +85,6 @@ func (d *device) acceptable(ev *attest.Evidence, now time.Time) error {
 			bootID = ev.Heartbeat.BootID
 		}
 		switch {
-		case ev.Signer == attest.DKb && !d.row.Keys.DKbCounter:
-			return &attest.Error{Code: attest.QuoteNeeded, Detail: "this DKb outlives its boot"}
 		case bootID != d.hot.BootID:
 			return &attest.Error{Code: attest.QuoteNeeded, Detail: "the system was started anew"}
 		case d.hot.Resync:
@@ -100,21 +100,25 @@ func (d *device) acceptable(ev *attest.Evidence, now time.Time) error {
 }
 
 // mend answers what a device can mend by itself: it stores a fresh nonce and
-// says where to go on. A signed statement out of step counts towards cloned.
-func (s *Server) mend(ctx context.Context, d *device, err error) error {
+// says where to go on. A signed statement out of step counts towards cloned when
+// it answers a live nonce; else it may be an old one that somebody sent again,
+// and changes nothing that the device notices.
+func (s *Server) mend(ctx context.Context, d *device, err error, submit *attest.ReportSubmit) error {
 	var refused *attest.Error
 	if !errors.As(err, &refused) || statusOf(refused.Code) != http.StatusConflict {
 		return err
 	}
 	hot := d.hot
-	code := string(refused.Code)
+	code, old := string(refused.Code), false
 	if refused.Code == attest.OutOfStep {
-		code = attest.CodeResync
-		hot.Resync = true
-		hot.Resyncs++
-		hot.ResyncedAt = s.now()
+		code, old = attest.CodeResync, !d.awaits([]byte(submit.JWS))
+		if !old {
+			hot.Resync = true
+			hot.Resyncs++
+			hot.ResyncedAt = s.now()
+		}
 	}
-	nonce, err := s.addNonce(&hot)
+	nonce, err := s.offerNonce(&hot, old)
 	if err != nil {
 		return err
 	}
@@ -123,8 +127,15 @@ func (s *Server) mend(ctx context.Context, d *device, err error) error {
 	}
 	s.log.Info("statement to be mended", "device", d.row.ID, "reason", refused.Code, "detail", refused.Detail)
 	p := refuse(http.StatusConflict, code, "", fixOf(refused.Code))
-	p.Resync = &attest.Resync{Seq: hot.Seq, Last: hot.Last, Nonce: nonce, NonceS: s.nonceSeconds()}
+	p.Resync = &attest.Resync{Seq: hot.Seq, Last: hot.Last, Nonce: nonce.Value, NonceS: int(nonce.Expires.Sub(s.now()) / time.Second)}
 	return p
+}
+
+// awaits reports whether a statement answers a live nonce of the device. The
+// caller holds d.mu.
+func (d *device) awaits(jws []byte) bool {
+	h, err := attest.PeekHeader(jws)
+	return err == nil && slices.ContainsFunc(d.hot.Nonces, func(n store.Nonce) bool { return n.Value == h.Nonce })
 }
 
 // putHot stores a device's hot row and then keeps it. The caller holds d.mu.

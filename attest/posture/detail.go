@@ -99,15 +99,15 @@ type Firewall struct {
 // SecureBoot says whether firmware starts only signed programs. Yes: on, and
 // not in setup mode.
 type SecureBoot struct {
-	Enabled     State     `json:"enabled"`
-	SetupMode   State     `json:"setup_mode"`
-	Shim        string    `json:"shim,omitempty"`        // shim's validation: enabled, disabled (MOK state)
-	DBXModified time.Time `json:"dbx_modified,omitzero"` // when the revocation list last changed, where told
-	DBXSHA256   string    `json:"dbx_sha256,omitempty"`  // of the variable's content, hexadecimal
-	SBATLevel   string    `json:"sbat_level,omitempty"`  // first line of SbatLevelRT
-	UEFI        State     `json:"uefi"`                  // yes: started by UEFI
-	VendorKeys  State     `json:"vendor_keys"`           // yes: keys as delivered
-	DeployedMod State     `json:"deployed_mode"`         // yes: DeployedMode
+	Enabled      State     `json:"enabled"`
+	SetupMode    State     `json:"setup_mode"`
+	Shim         string    `json:"shim,omitempty"`        // shim's validation: enabled, disabled (MOK state)
+	DBXModified  time.Time `json:"dbx_modified,omitzero"` // when the revocation list last changed, where told
+	DBXSHA256    string    `json:"dbx_sha256,omitempty"`  // of the variable's content, hexadecimal
+	SBATLevel    string    `json:"sbat_level,omitempty"`  // first line of SbatLevelRT
+	UEFI         State     `json:"uefi"`                  // yes: started by UEFI
+	VendorKeys   State     `json:"vendor_keys"`           // yes: keys as delivered
+	DeployedMode State     `json:"deployed_mode"`         // yes: DeployedMode
 }
 
 // BootSecurity says whether the running kernel defends itself against its own

@@ -267,6 +267,41 @@ func TestDecideAll(t *testing.T) {
 	}
 }
 
+// TestByApp has a rule whose `that` differs between applications: what it came
+// to for one must not be taken for another, nor hide a failure from the book.
+func TestByApp(t *testing.T) {
+	p := load(t, `apps: [{id: a, sensitivity: low, devices: true}, {id: b, sensitivity: high, devices: true}, {id: c, sensitivity: low, devices: true}]
+require: [{id: rule, that: "app.sensitivity < HIGH || device.firewall.state == YES", grace: 1h}]
+`)
+	in := healthy("")
+	in.Device.Claims.Firewall.State = posture.No
+	book := p.NextGrace(in)
+	if got := book["rule"].BadSince; !got.Equal(in.Now) {
+		t.Errorf("the book has %+v", book)
+	}
+	in.Grace = p.spent(in.Now)
+	for id, d := range p.DecideAll(in) {
+		if (d.Outcome == Deny) != (id == "b") {
+			t.Errorf("%s: %+v", id, d)
+		}
+	}
+}
+
+// TestFutureIsUnknown: a laptop that dates its package lists ahead is not young.
+func TestFutureIsUnknown(t *testing.T) {
+	for _, condition := range []string{"device.patches.metadata_age < duration('72h')", "device.os.age >= duration('-9h')"} {
+		p := load(t, that(condition))
+		for ahead, want := range map[time.Duration]Outcome{futureSlack: Allow, futureSlack + 1: Deny, 1000 * time.Hour: Deny} {
+			in := healthy("wiki")
+			in.Device.Claims.Patches.Detail.MetadataAt = in.Now.Add(ahead)
+			in.Device.Claims.OS.ObservedAt = in.Now.Add(ahead)
+			if d := p.Decide(in); d.Outcome != want {
+				t.Errorf("%s, %v ahead: %+v", condition, ahead, d)
+			}
+		}
+	}
+}
+
 // TestConcurrent shares one policy, as a server does; it is for the race
 // detector.
 func TestConcurrent(t *testing.T) {

@@ -24,7 +24,7 @@ const (
 	maxDepth      = 32      // nested expressions
 	maxNodes      = 1 << 10 // of the tree, after macros
 	maxRegex      = 200     // instructions of a compiled regular expression
-	maxCost       = 20_000  // CEL cost units of one evaluation, a few milliseconds at worst
+	maxCost       = 20_000  // CEL cost units of one evaluation: about half a millisecond
 )
 
 // Functions of the language that CEL does not have.

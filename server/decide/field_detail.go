@@ -192,7 +192,7 @@ func bootDetails() []field {
 		secure.text("shim", func(d *posture.SecureBoot) string { return d.Shim }),
 		secure.state("uefi", func(d *posture.SecureBoot) posture.State { return d.UEFI }),
 		secure.state("vendor_keys", func(d *posture.SecureBoot) posture.State { return d.VendorKeys }),
-		secure.state("deployed_mode", func(d *posture.SecureBoot) posture.State { return d.DeployedMod }),
+		secure.state("deployed_mode", func(d *posture.SecureBoot) posture.State { return d.DeployedMode }),
 		secure.age("dbx_age", func(d *posture.SecureBoot) time.Time { return d.DBXModified }),
 		boot.text("lockdown", func(d *posture.BootSecurity) string { return d.Lockdown }),
 		boot.state("module_signatures", func(d *posture.BootSecurity) posture.State { return d.ModuleSignatures }),

@@ -300,31 +300,6 @@ func without(q *attest.Quote, index uint8) *attest.Quote {
 	return &c
 }
 
-// A DKb of another boot, or of another PCR 7, does not inherit this quote.
-func TestBootBound(t *testing.T) {
-	pcr7 := attest.Digest{7}
-	measured := &attest.Measured{Clock: attest.Clock{ResetCount: 5}, PCRs: attest.PCRs{7: pcr7}}
-	key := func(pcr7 attest.Digest, reset uint32, counter bool) *attest.Key {
-		policy := attest.BootPolicy(pcr7, reset, counter)
-		return &attest.Key{Role: attest.DKb, Policy: policy[:]}
-	}
-	if counter, err := bootBound(key(pcr7, 5, true), measured); err != nil || !counter {
-		t.Errorf("bound to both: %v, %v", counter, err)
-	}
-	if counter, err := bootBound(key(pcr7, 5, false), measured); err != nil || counter {
-		t.Errorf("bound to PCR 7 alone: %v, %v", counter, err)
-	}
-	if _, err := bootBound(key(pcr7, 4, true), measured); err == nil {
-		t.Error("a DKb of the boot before was accepted")
-	}
-	if _, err := bootBound(key(attest.Digest{8}, 5, true), measured); err == nil {
-		t.Error("a DKb of another Secure Boot policy was accepted")
-	}
-	if _, err := bootBound(&attest.Key{Role: attest.DKb}, measured); err == nil {
-		t.Error("a DKb without policy was accepted")
-	}
-}
-
 // A softkey enrols with its report alone and is never more than software.
 func TestSoftKey(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -62,7 +62,9 @@ func Finish(finish *attest.EnrolFinish, sealer *Sealer, place Place, now time.Ti
 	if e.Evidence.Measured == nil {
 		return nil, refuse(attest.QuoteNeeded, "an enrolment needs a quote")
 	}
-	e.CounterBound, err = bootBound(c.DKb, e.Evidence.Measured)
+	if c.DKb != nil {
+		e.CounterBound, err = attest.CheckBootPolicy(c.DKb, e.Evidence.Measured)
+	}
 	return e, err
 }
 
@@ -122,20 +124,4 @@ func residence(c *Candidate, session *Session, finish *attest.EnrolFinish, trans
 	}
 	_, err := attest.CheckCertify(*finish.CertifyDKb, c.AK, transcript, c.DKb.Name)
 	return err
-}
-
-// bootBound checks that DKb's policy is that of the quoted state, and tells
-// whether it is bound to the reset count too.
-func bootBound(dkb *attest.Key, measured *attest.Measured) (counterBound bool, err error) {
-	if dkb == nil {
-		return false, nil
-	}
-	pcr7, reset := measured.PCRs[7], measured.Clock.ResetCount
-	for _, counter := range []bool{true, false} {
-		policy := attest.BootPolicy(pcr7, reset, counter)
-		if hmac.Equal(policy[:], dkb.Policy) {
-			return counter, nil
-		}
-	}
-	return false, refuse(attest.PolicyWrong, "DKb's policy is not that of the quoted boot state")
 }

@@ -36,6 +36,7 @@ type AuditBreak struct {
 	Reason string
 }
 
+// Error names the entry and what is wrong with it.
 func (b *AuditBreak) Error() string {
 	return fmt.Sprintf("audit log is broken at entry %d: %s", b.Seq, b.Reason)
 }

@@ -10,11 +10,8 @@ import (
 // Secret is a key that must not be printed: it has no text form but a mark.
 type Secret [32]byte
 
-// String hides the value.
-func (Secret) String() string { return "(secret)" }
-
-// GoString hides the value from %#v.
-func (Secret) GoString() string { return "(secret)" }
+// Format hides the value from every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(secret)")) }
 
 // MarshalText refuses: a secret goes into no JSON.
 func (Secret) MarshalText() ([]byte, error) { return nil, errors.New("a secret has no text form") }

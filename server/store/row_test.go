@@ -258,7 +258,36 @@ func TestPackNumbersNeverGoBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openAt(t, path)
+	update(t, s, func(tx *Tx) error { return tx.raisePack("mds", 3) }) // a journal that knows less
 	if err := accept(8); !errors.Is(err, ErrRollback) {
 		t.Errorf("8 after 9 and a restore: %v", err)
+	}
+}
+
+func TestEveryNewIdentityIsAnAnchor(t *testing.T) {
+	s := openAt(t, newPath(t))
+	update(t, s, insert("a"))
+	for i, change := range []func(*Device){
+		func(d *Device) { d.Name, d.Owner, d.Keys.DKb, d.Cause = "other", "other", []byte("dkb 2"), "noise" },
+		func(d *Device) { d.Keys.EKHash = digestOf("ek 2") },
+		func(d *Device) { d.Keys.AKName = []byte("ak 2") },
+		func(d *Device) { d.Keys.DKID = digestOf("dk 2") },
+		func(d *Device) { d.Level = verify.TPMUnverified },
+	} {
+		update(t, s, func(tx *Tx) error {
+			d, err := tx.Device("a")
+			if err != nil {
+				return err
+			}
+			change(d)
+			return tx.UpdateDevice(d)
+		})
+		view(t, s, func(tx *Tx) error {
+			list, err := tx.Anchors("a")
+			if len(list) != i+1 || !list[i].Until.IsZero() {
+				t.Errorf("after change %d: %+v", i, list)
+			}
+			return err
+		})
 	}
 }

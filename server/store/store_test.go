@@ -186,7 +186,7 @@ func TestMetaStays(t *testing.T) {
 	if !errors.Is(err, ErrTaken) {
 		t.Fatalf("another origin: %v", err)
 	}
-	for _, form := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+	for _, form := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		if text := fmt.Sprintf(form, second); !strings.Contains(text, "(secret)") {
 			t.Errorf("%s prints the server key: %s", form, text)
 		}
