@@ -41,6 +41,9 @@ func (s *Standing) String() string {
 		if r.Fix != "" {
 			fmt.Fprintf(&b, "  %s\n", r.Fix)
 		}
+		if !r.CountsFrom.IsZero() {
+			fmt.Fprintf(&b, "  It counts from %s on.\n", r.CountsFrom.Local().Format("2006-01-02 15:04"))
+		}
 	}
 	return b.String() + s.troubleText()
 }

@@ -1,6 +1,10 @@
 package attest
 
-import "muster/attest/posture"
+import (
+	"time"
+
+	"muster/attest/posture"
+)
 
 // Paths of the device protocol. Bodies are JSON as [Decode] reads it.
 const (
@@ -139,6 +143,8 @@ type Reason struct {
 	Claim string `json:"claim,omitempty"` // the claim that it is about
 	Text  string `json:"text"`            // what happened, one sentence
 	Fix   string `json:"fix"`             // what to do, one sentence
+	// CountsFrom is when the reason begins to count, where it has grace.
+	CountsFrom time.Time `json:"counts_from,omitzero"`
 }
 
 // Status answers POST /v1/status: where the device stands, without a report.

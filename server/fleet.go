@@ -135,7 +135,10 @@ func (a *answers) told() attest.Decision { return a.tell(a.worst) }
 func (a *answers) tell(d decide.Decision) attest.Decision {
 	out := attest.Decision{Outcome: d.Outcome.String(), Reasons: make([]attest.Reason, 0, len(d.Reasons)+len(a.waits))}
 	for _, r := range d.Reasons {
-		out.Reasons = append(out.Reasons, attest.Reason{Code: r.Code, Claim: r.Claim, Text: r.Text, Fix: r.Fix})
+		if r.ReportOnly {
+			continue // on trial: for administrators
+		}
+		out.Reasons = append(out.Reasons, attest.Reason{Code: r.Code, Claim: r.Claim, Text: r.Text, Fix: r.Fix, CountsFrom: r.Grace})
 	}
 	out.Reasons = append(out.Reasons, a.waits...)
 	return out

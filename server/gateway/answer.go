@@ -22,6 +22,8 @@ type reason struct {
 	Claim string `json:"claim,omitempty"`
 	Text  string `json:"text,omitempty"`
 	Fix   string `json:"fix,omitempty"`
+	// CountsFrom is when a reason begins to count, where it has grace.
+	CountsFrom string `json:"counts_from,omitempty"`
 }
 
 // answerContext is what AuthZEN's context carries beside the decision.
@@ -60,17 +62,27 @@ func (a *Answer) encode() {
 	d := &a.decision
 	e := evaluation{
 		Decision: a.Allowed(),
-		Context:  answerContext{Outcome: d.Outcome.String(), Reasons: make([]reason, 0, len(d.Reasons))},
-	}
-	if !d.Until.IsZero() {
-		e.Context.Until = d.Until.UTC().Format(time.RFC3339)
+		Context:  answerContext{Outcome: d.Outcome.String(), Reasons: make([]reason, 0, len(d.Reasons)), Until: wireTime(d.Until)},
 	}
 	for _, r := range d.Reasons {
-		e.Context.Reasons = append(e.Context.Reasons, reason{Code: r.Code, Claim: r.Claim, Text: r.Text, Fix: r.Fix})
+		if r.ReportOnly {
+			continue
+		}
+		e.Context.Reasons = append(e.Context.Reasons, reason{
+			Code: r.Code, Claim: r.Claim, Text: r.Text, Fix: r.Fix, CountsFrom: wireTime(r.Grace),
+		})
 	}
 	body, err := json.Marshal(e)
 	if err != nil {
 		body = []byte(unencodable)
 	}
 	a.body = append(body, '\n')
+}
+
+// wireTime is RFC 3339 in UTC; empty for none.
+func wireTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }

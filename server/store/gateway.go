@@ -8,12 +8,12 @@ import (
 
 // Gateway is a credential with which a gateway asks about devices.
 type Gateway struct {
-	ID   string
-	Name string
+	ID   string `json:"id"`
+	Name string `json:"name"`
 	// Apps are those that it may ask about; none means none.
-	Apps      []string
-	CreatedAt time.Time // set by AddGateway
-	CreatedBy string
+	Apps      []string  `json:"apps"`
+	CreatedAt time.Time `json:"created_at"` // set by AddGateway
+	CreatedBy string    `json:"created_by"`
 }
 
 const gatewayColumns = "id, name, apps, created_at, created_by"

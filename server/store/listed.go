@@ -11,17 +11,17 @@ import (
 // Listed is what was got out of band and admits a device by itself: an EK hash,
 // or an EK certificate's issuer and serial number.
 type Listed struct {
-	ID         string
-	EKHash     attest.Digest // or zero, and
-	Issuer     string        // of the certificate, as the importer spells it
-	CertSerial string        // its serial number, hexadecimal
-	Label      string
-	Serial     string // the machine's, to pre-fill an approval
-	Class      verify.Class
-	Group      string
-	Owner      string
-	AddedAt    time.Time // set by AddListed
-	AddedBy    string
+	ID         string        `json:"id"`
+	EKHash     attest.Digest `json:"ek_hash"`     // or zero, and
+	Issuer     string        `json:"issuer"`      // of the certificate, as the importer spells it
+	CertSerial string        `json:"cert_serial"` // its serial number, hexadecimal
+	Label      string        `json:"label"`
+	Serial     string        `json:"serial"` // the machine's, to pre-fill an approval
+	Class      verify.Class  `json:"class"`
+	Group      string        `json:"group"`
+	Owner      string        `json:"owner"`
+	AddedAt    time.Time     `json:"added_at"` // set by AddListed
+	AddedBy    string        `json:"added_by"`
 }
 
 const listedColumns = "id, ek_hash, issuer, cert_serial, label, serial, class, grp, owner, added_at, added_by"

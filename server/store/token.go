@@ -14,17 +14,17 @@ import (
 // Token admits devices to enrolment. Its secret is shown once, when it is made;
 // the store keeps a hash.
 type Token struct {
-	ID       string
-	Label    string
-	Class    verify.Class
-	Group    string
-	Owner    string
-	MinLevel verify.Level // a device below it becomes pending
-	UsesLeft int
-	Expires  time.Time
+	ID       string       `json:"id"`
+	Label    string       `json:"label"`
+	Class    verify.Class `json:"class"`
+	Group    string       `json:"group"`
+	Owner    string       `json:"owner"`
+	MinLevel verify.Level `json:"min_level"` // a device below it becomes pending
+	UsesLeft int          `json:"uses_left"`
+	Expires  time.Time    `json:"expires"`
 	// CreatedAt is set by AddToken.
-	CreatedAt time.Time
-	CreatedBy string
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
 }
 
 // What secrets start with, so that scanners of leaks know them.

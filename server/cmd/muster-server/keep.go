@@ -54,6 +54,6 @@ func (c *restoreCmd) Run(ctx context.Context, s *settings) error {
 	if aside != "" {
 		fmt.Println("The old database was put aside as", aside)
 	}
-	_, err = fmt.Println("Restored. Devices will resynchronise by themselves; revocations made since the backup still hold.")
+	_, err = fmt.Println("Restored. Devices resynchronise by themselves; revocations made since the backup still hold; unused enrolment tokens are void.")
 	return err
 }
