@@ -48,6 +48,7 @@ type unanswered struct{ error }
 // Unwrap returns the cause.
 func (u *unanswered) Unwrap() error { return u.error }
 
+// Error implements error.
 func (r *refusal) Error() string {
 	if r.Foreign {
 		return fmt.Sprintf("status %d without a reason, not an answer of muster-server", r.Status)

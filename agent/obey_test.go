@@ -184,13 +184,11 @@ func TestRetryIsHonoured(t *testing.T) {
 		both(t, func(t *testing.T, r *rig) {
 			stop := r.start()
 			pass(time.Minute)
-			r.server.set(func() {
-				r.server.log = nil
-				r.server.on(func(path string, _ []byte) *http.Response {
-					return respond(status, "application/problem+json", encoded(attest.Problem{
-						Type: "about:blank", Title: "later", Status: status, Code: code, RetryS: 600,
-					}))
-				})
+			r.server.set(func() { r.server.log = nil })
+			r.server.on(func(string, []byte) *http.Response {
+				return respond(status, "application/problem+json", encoded(attest.Problem{
+					Type: "about:blank", Title: "later", Status: status, Code: code, RetryS: 600,
+				}))
 			})
 			pass(30 * time.Minute)
 			if n := len(r.server.log); n < 2 || n > 3 {

@@ -68,6 +68,7 @@ const maxSettings = 64 << 10
 // SettingsError says that settings are wrong or missing: a usage error.
 type SettingsError struct{ Err error }
 
+// Error implements error.
 func (e *SettingsError) Error() string { return "settings: " + e.Err.Error() }
 
 // Unwrap returns the cause.

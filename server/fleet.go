@@ -69,17 +69,15 @@ func (f *fleet) all() map[string]*device {
 // again after this long all the same.
 const forever = time.Hour
 
+// inputs are what a device's decisions rest on. The caller holds d.mu.
+func (s *Server) inputs(d *device, now time.Time) decide.Inputs {
+	return decide.Inputs{Now: now, Grace: d.grace, Device: s.registered(d), HasResult: d.result != nil}
+}
+
 // decideFor makes a device's decisions anew. The caller holds d.mu.
 func (s *Server) decideFor(d *device, now time.Time) *answers {
-	p := s.policy.Load()
-	in := decide.Inputs{Now: now, Grace: d.grace, Device: s.registered(d)}
-	if d.result != nil {
-		in.HasResult = true
-	}
+	p, in := s.policy.Load(), s.inputs(d, now)
 	a := &answers{policy: p, until: now.Add(forever), byApp: make(map[string]*gateway.Answer)}
-	if next := p.NextGrace(in); next != nil || d.grace != nil {
-		d.grace, in.Grace = next, next
-	}
 	first := true
 	a.all = p.DecideAll(in)
 	for id, decision := range a.all {

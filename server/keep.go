@@ -300,6 +300,13 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 	if err := tx.AddReport(d.row.ID, report); err != nil {
 		return nil, err
 	}
+	book, err := json.Marshal(d.grace)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.PutGrace(d.row.ID, book); err != nil {
+		return nil, err
+	}
 	if err := tx.PutEnrolment(request, d.row.ID, reply, tx.Now().Add(keptEnrolments)); err != nil {
 		return nil, err
 	}
@@ -337,6 +344,7 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte
 		return nil, err
 	}
 	d.result = verify.Appraise(verify.Input{Device: registration(&d.row), Evidence: ev, ReceivedAt: tx.Now()})
+	d.grace = s.policy.Load().NextGrace(s.inputs(d, tx.Now()))
 	reply := &attest.EnrolReply{
 		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret,
 		Next: attest.ReportReply{

@@ -93,5 +93,15 @@ func serve(ctx context.Context, h *http.Server, l net.Listener) error {
 	return err
 }
 
-// readAll reads a bounded body.
-func readAll(r *http.Request) ([]byte, error) { return io.ReadAll(r.Body) }
+// readAll reads a body whose reader is bounded. A length that was announced and
+// is small is believed for the size of the buffer, and checked.
+func readAll(r *http.Request) ([]byte, error) {
+	if r.ContentLength <= 0 || r.ContentLength > maxAnnounced {
+		return io.ReadAll(r.Body)
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
+const maxAnnounced = 64 << 10

@@ -192,34 +192,36 @@ func TestAgentKilled(t *testing.T) {
 func (f *fixture) killAtReport(wire *servertest.Wire, loss servertest.Loss) {
 	f.t.Helper()
 	f.laptop.Start()
-	<-killAt(f.t, wire, f.laptop, attest.PathReport, loss)
+	killAt(f.t, wire, f.laptop, attest.PathReport, loss)
 	f.laptop.Start()
 	f.srv.NextReport(f.device)
 	f.laptop.Stop()
 }
 
 // killAt kills a running agent when it sends a message to a path, which is then
-// lost. The channel is closed when it has happened.
-func killAt(t *testing.T, wire *servertest.Wire, laptop *servertest.Laptop, path string, loss servertest.Loss) <-chan struct{} {
+// lost, and waits until that has happened.
+func killAt(t *testing.T, wire *servertest.Wire, laptop *servertest.Laptop, path string, loss servertest.Loss) {
+	t.Helper()
 	killed := make(chan struct{})
-	once := sync.OnceFunc(func() {
-		laptop.Kill()
-		close(killed)
-	})
-	wire.Lose(func(at string, _ []byte) servertest.Loss {
-		if at != path {
-			return servertest.Loss{}
+	var once sync.Once
+	wire.Lose(func(at string, _ []byte) (lost servertest.Loss) {
+		if at == path {
+			once.Do(func() {
+				laptop.Kill()
+				lost = loss
+				close(killed)
+			})
 		}
+		return lost
+	})
+	servertest.Wait(t, "a message to "+path, func() bool {
 		select {
-		case <-killed: // by now it is another agent
-			return servertest.Loss{}
+		case <-killed:
+			return true
 		default:
+			return false
 		}
-		once()
-		return loss
 	})
-	t.Cleanup(func() { wire.Lose(nil) })
-	return killed
 }
 
 // The agent is killed in the middle of its enrolment: the token is used once,
@@ -227,13 +229,13 @@ func killAt(t *testing.T, wire *servertest.Wire, laptop *servertest.Laptop, path
 func TestAgentKilledEnrolling(t *testing.T) {
 	t.Parallel()
 	for _, loss := range []servertest.Loss{{Request: true}, {Reply: true}} {
-		for _, path := range []string{attest.PathEnrolBegin, attest.PathEnrolFinish} {
-			t.Run(fmt.Sprintf("%s %+v", path, loss), func(t *testing.T) {
+		for name, path := range map[string]string{"begin": attest.PathEnrolBegin, "finish": attest.PathEnrolFinish} {
+			t.Run(fmt.Sprintf("%s/acted=%v", name, loss.Reply), func(t *testing.T) {
 				wire := servertest.NewWire(t)
 				srv := servertest.Start(t, wire.Between)
 				laptop := srv.Laptop("laptop", "none", srv.Token(softToken))
 				laptop.Start()
-				<-killAt(t, wire, laptop, path, loss)
+				killAt(t, wire, laptop, path, loss)
 				standing := laptop.Enrol()
 				if standing.State != attest.Active {
 					t.Fatalf("the laptop is %s", standing.State)

@@ -214,6 +214,7 @@ func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, 
 	next.result = verify.Appraise(verify.Input{
 		Device: registration(&d.row), Evidence: ev, Last: d.result, Cloned: hot.Resyncs >= clonedAfter, ReceivedAt: now,
 	})
+	next.grace = s.policy.Load().NextGrace(s.inputs(next.device, now))
 	next.answers = s.decideFor(next.device, now)
 	return next, nil
 }

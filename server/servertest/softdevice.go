@@ -26,6 +26,9 @@ type SoftDevice struct {
 	Seq               uint64
 	Last, Base, Nonce attest.Digest
 
+	// Claims are what it reports; nil: that everything is unknown.
+	Claims *posture.Claims
+
 	url    string
 	from   string // the address that a trusted proxy would tell
 	http   *http.Client
@@ -122,9 +125,13 @@ func (d *SoftDevice) exchange(method, path string, body []byte, reply any) error
 // report is a whole report in which everything is unknown.
 func (d *SoftDevice) report() []byte {
 	now := time.Now().UTC().Truncate(time.Second)
+	claims := posture.Unfilled(now, posture.NotCollected)
+	if d.Claims != nil {
+		claims = *d.Claims
+	}
 	b, _ := attest.Encode(posture.Report{ // plain values
 		Agent: "test", Platform: posture.Linux, Profile: posture.Corporate, BootID: d.boot,
-		CollectedAt: now, Claims: posture.Unfilled(now, posture.NotCollected),
+		CollectedAt: now, Claims: claims,
 	})
 	return b
 }
