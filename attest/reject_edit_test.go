@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"context"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
@@ -73,7 +74,7 @@ func (v *vector) jws() *string {
 func (l *lab) signedText(header, payload []byte) string {
 	input := b64(header) + "." + b64(payload)
 	sum := sha256.Sum256([]byte(input))
-	s, err := attest.SignInput(nil, signer(l.m.key(l.role)), []byte(input))
+	s, err := attest.SignInput(context.Background(), signer(l.m.key(l.role)), []byte(input))
 	if err != nil || s.Digest != sum {
 		panic("signing any text")
 	}
