@@ -1,8 +1,8 @@
 package attest_test
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"strings"
