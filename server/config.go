@@ -41,6 +41,10 @@ type Config struct {
 	// RequireToken refuses devices that bring no token and are not listed; otherwise
 	// they queue for approval.
 	RequireToken bool
+
+	// visit: the store is opened for one command, by which nothing changes of what
+	// its server goes by: public URL and policy.
+	visit bool
 }
 
 // Defaults and limits of Config. A second between reports is for trying and for

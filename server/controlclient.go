@@ -36,6 +36,7 @@ func OpenControl(ctx context.Context, config Config, log *slog.Logger) (*Control
 	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("reaching the server's control socket: %w", err)
 	}
+	config.visit = true
 	s, err := New(ctx, config, log, time.Now)
 	if err != nil {
 		return nil, err

@@ -97,15 +97,18 @@ func listOf[T any](ctx context.Context, s *Server, f func(*store.Tx) ([]T, error
 }
 
 // ListedRequest names a TPM that may enrol by itself, by its EK hash or by the
-// issuer and serial number of its EK certificate.
+// issuer and serial number of its EK certificate; or a machine whose approval is
+// to be pre-filled.
 type ListedRequest struct {
-	EKSHA256 string       `json:"ek_sha256,omitempty"` // hexadecimal
-	Issuer   string       `json:"issuer,omitempty"`
-	Serial   string       `json:"serial,omitempty"` // hexadecimal
-	Label    string       `json:"label,omitempty"`
-	Class    verify.Class `json:"class"`
-	Group    string       `json:"group,omitempty"`
-	Owner    string       `json:"owner,omitempty"`
+	EKSHA256 string `json:"ek_sha256,omitempty"` // hexadecimal
+	Issuer   string `json:"issuer,omitempty"`
+	Serial   string `json:"serial,omitempty"` // hexadecimal
+	// Machine is its serial number, which alone only pre-fills an approval.
+	Machine string       `json:"machine,omitempty"`
+	Label   string       `json:"label,omitempty"`
+	Class   verify.Class `json:"class"`
+	Group   string       `json:"group,omitempty"`
+	Owner   string       `json:"owner,omitempty"`
 }
 
 func (s *Server) createListed(r *http.Request, body []byte) (any, error) {
@@ -115,11 +118,11 @@ func (s *Server) createListed(r *http.Request, body []byte) (any, error) {
 	}
 	hash, err := hex.DecodeString(q.EKSHA256)
 	byHash, byCert := q.EKSHA256 != "", q.Issuer != "" && q.Serial != ""
-	if err != nil || byHash == byCert || (byHash && len(hash) != sha256.Size) || !knownClass(q.Class) {
+	if err != nil || byHash && byCert || !byHash && !byCert && q.Machine == "" || (byHash && len(hash) != sha256.Size) || !knownClass(q.Class) {
 		return nil, refuse(http.StatusBadRequest, "listed-request",
-			"A listed TPM needs a class and either an EK hash of 64 hexadecimal digits or an issuer with a serial number.", "Give one of them.")
+			"A listed TPM needs a class, and an EK hash of 64 hexadecimal digits, or an issuer with a serial number, or the machine's serial number.", "Give one of them.")
 	}
-	listed := &store.Listed{ID: newID(), AddedBy: localActor, Issuer: q.Issuer, CertSerial: q.Serial, Label: q.Label, Class: q.Class, Group: q.Group, Owner: q.Owner}
+	listed := &store.Listed{ID: newID(), AddedBy: localActor, Issuer: q.Issuer, CertSerial: q.Serial, Serial: q.Machine, Label: q.Label, Class: q.Class, Group: q.Group, Owner: q.Owner}
 	copy(listed.EKHash[:], hash)
 	return struct{}{}, s.store.Update(r.Context(), func(tx *store.Tx) error {
 		if err := tx.AddListed(listed); err != nil {

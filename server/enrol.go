@@ -150,7 +150,7 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled) (*device, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		row = &store.Device{ID: newDeviceID(), CreatedAt: tx.Now(), Class: verify.ClassBYOD, Name: begin.Name}
-		if err := s.admission(tx, row, e, begin.Token); err != nil {
+		if err := s.admission(tx, row, e, begin.Token, begin.Serial); err != nil {
 			return nil, err
 		}
 	case err != nil:
@@ -209,7 +209,7 @@ const maxQueue = 10_000
 
 // admission decides what a new device starts as. Only a token with its minimum
 // level, or a list that was got out of band, admits by itself.
-func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, secret string) error {
+func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, secret, serial string) error {
 	row.State = attest.Pending
 	c := e.Candidate
 	if secret != "" {
@@ -237,6 +237,9 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 			return err
 		}
 	}
+	if err := prefill(tx, row, serial); err != nil {
+		return err
+	}
 	full, err := tx.PendingAtLeast(maxQueue)
 	if err != nil {
 		return err
@@ -247,6 +250,19 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 	}
 	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."
 	return nil
+}
+
+// prefill takes what is known of the one machine with a claimed serial number, for
+// the approver to confirm. It admits nothing.
+func prefill(tx *store.Tx, row *store.Device, serial string) error {
+	if serial == "" {
+		return nil
+	}
+	known, err := tx.ListedBySerial(serial)
+	if err == nil && len(known) == 1 {
+		row.Class, row.Group, row.Owner = known[0].Class, known[0].Group, known[0].Owner
+	}
+	return err
 }
 
 // waits says why a device does not reach a level.

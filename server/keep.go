@@ -23,7 +23,12 @@ const (
 
 // load reads everything that checks and reports need into memory.
 func (s *Server) load(ctx context.Context) error {
-	err := s.store.Update(ctx, func(tx *store.Tx) error { return tx.SetOrigin(s.config.PublicURL) })
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if s.config.visit {
+			return nil
+		}
+		return tx.SetOrigin(s.config.PublicURL)
+	})
 	if errors.Is(err, store.ErrTaken) {
 		return fmt.Errorf("public URL %s: %w; use that one, or start with a new data folder", s.config.PublicURL, err)
 	}

@@ -56,6 +56,31 @@ func (s *Server) ReloadPolicy(ctx context.Context) error {
 	return nil
 }
 
+// storedPolicy decides as the server did that ran last, by the policy in the
+// program when none ran yet. One that this program does not understand any more
+// denies everything, and is no reason not to revoke a device.
+func (s *Server) storedPolicy(ctx context.Context) error {
+	var active *store.Policy
+	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
+		active, err = tx.ActivePolicy()
+		return err
+	})
+	p := new(decide.Policy)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		p, _, err = loadPolicy("")
+	case err == nil:
+		loaded, problem := decide.Load("policy in use", active.YAML)
+		if problem != nil {
+			s.log.Warn("policy in use is not understood; decisions are shown as deny", "error", problem)
+			break
+		}
+		p = loaded
+	}
+	s.policy.Store(p)
+	return err
+}
+
 // replacePolicy handles the control socket's POST /policy: read the file again.
 func (s *Server) replacePolicy(r *http.Request, _ []byte) (any, error) {
 	if err := s.ReloadPolicy(r.Context()); err != nil {

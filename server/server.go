@@ -61,7 +61,11 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if s.store, err = store.Open(ctx, store.Config{Path: config.path(databaseFile), Now: s.now, Log: log}); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	if err := errors.Join(s.ReloadPolicy(ctx), s.load(ctx)); err != nil {
+	begin := s.ReloadPolicy
+	if config.visit {
+		begin = s.storedPolicy
+	}
+	if err := errors.Join(begin(ctx), s.load(ctx)); err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
 	return s, nil

@@ -14,6 +14,9 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"muster/server/reference"
+	"muster/server/verify"
 )
 
 // altName is a critical subject alternative name that holds only a directory
@@ -113,6 +116,44 @@ func TestRealCertificates(t *testing.T) {
 		if c.Manufacturer == "" || c.Model == "" || len(c.x509.UnhandledCriticalExtensions) != 0 {
 			t.Errorf("%s: labels %q %q, unhandled %v", file, c.Manufacturer, c.Model, c.x509.UnhandledCriticalExtensions)
 		}
+	}
+}
+
+// A certificate that nobody vouches for, though it is for the right key, has no
+// name by which it could be on a list.
+func TestForgedCertificateIsNotListed(t *testing.T) {
+	l := newLaptop(t)
+	ek, err := parseEK(l.begin.Identity.EK.Template, l.begin.Identity.EK.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	real, err := readCertificate(l.begin.Identity.EK.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: real.x509.SerialNumber, NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0)}
+	issuer := &x509.Certificate{RawSubject: real.x509.RawIssuer}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, ek.Public, forger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantIssuer, wantSerial := real.Issuer()
+	listed := func(c *Candidate) bool { return c.Issuer == wantIssuer && c.CertSerial == wantSerial }
+	honest := *l.begin
+	if c, err := Judge(&honest, &reference.EKRoots{Virtual: l.trust()}, listed); err != nil || c.Level != verify.TPMListed {
+		t.Errorf("the listed certificate itself: %+v, %v", c, err)
+	}
+	forged := *l.begin
+	shown := *l.begin.Identity.EK
+	shown.Certificate = der
+	forged.Identity.EK = &shown
+	c, err := Judge(&forged, &reference.EKRoots{Hardware: l.trust(), Virtual: l.trust()}, listed)
+	if err != nil || c.Level != verify.TPMUnverified || c.Issuer != "" {
+		t.Errorf("a forged certificate: %+v, %v", c, err)
 	}
 }
 

@@ -39,7 +39,8 @@ type Candidate struct {
 	// that is not more.
 	Level verify.Level
 	Cause Cause
-	// Issuer and CertSerial name the EK certificate, if one was read.
+	// Issuer and CertSerial name the EK certificate, if its chain was verified:
+	// anyone can write these into a certificate of their own.
 	Issuer, CertSerial string
 
 	ek *endorsementKey
@@ -127,14 +128,15 @@ func (c *Candidate) endorse(ek *attest.EndorsementKey, roots *reference.EKRoots)
 		c.Cause = CauseBadCert
 		return
 	}
-	c.Issuer, c.CertSerial = cert.Issuer()
 	extra := parseChain(ek.Chain)
 	if err = roots.Hardware.Verify(cert.x509, extra); err == nil {
 		c.Level, c.Cause = verify.TPMHardware, CauseNone
+		c.Issuer, c.CertSerial = cert.Issuer()
 		return
 	}
 	if roots.Virtual.Verify(cert.x509, extra) == nil {
 		c.Level, c.Cause = verify.VTPM, CauseNone
+		c.Issuer, c.CertSerial = cert.Issuer()
 		return
 	}
 	c.Cause = CauseChainUnknown

@@ -8,8 +8,9 @@ import (
 	"muster/server/verify"
 )
 
-// Listed is what was got out of band and admits a device by itself: an EK hash,
-// or an EK certificate's issuer and serial number.
+// Listed is what was got out of band. An EK hash, or an EK certificate's issuer
+// and serial number, admits a device by itself; a machine's serial number alone
+// only pre-fills an approval, since anyone can claim one.
 type Listed struct {
 	ID         string        `json:"id"`
 	EKHash     attest.Digest `json:"ek_hash"`     // or zero, and
@@ -43,8 +44,9 @@ func scanListed(row scanner) (*Listed, error) {
 // AddListed keeps one; ErrTaken when it is there.
 func (t *Tx) AddListed(l *Listed) error {
 	byHash, byName := !l.EKHash.IsZero(), l.Issuer != "" && l.CertSerial != ""
-	if l.ID == "" || byHash == byName {
-		return errors.New("listed needs an id, and an EK hash or issuer and serial")
+	bySerial := !byHash && l.Issuer == "" && l.CertSerial == "" && l.Serial != ""
+	if l.ID == "" || byHash == byName && !bySerial {
+		return errors.New("listed needs an id, and an EK hash, or issuer and serial, or a machine's serial")
 	}
 	l.AddedAt = t.now
 	t.changed(ListedChanged, l.ID)
@@ -57,6 +59,7 @@ func (t *Tx) AddListed(l *Listed) error {
 // number; ErrNotFound without either.
 func (t *Tx) FindListed(ek attest.Digest, issuer, certSerial string) (*Listed, error) {
 	list, err := t.listed(`WHERE ek_hash = ?1 OR ek_hash IS NULL AND issuer = ?2 AND cert_serial = ?3
+		AND issuer <> '' AND cert_serial <> ''
 		ORDER BY ek_hash IS NULL LIMIT 1`, orNull(ek), issuer, certSerial)
 	if err == nil && len(list) == 0 {
 		err = ErrNotFound

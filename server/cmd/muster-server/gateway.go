@@ -50,7 +50,7 @@ func (c *gatewayDeleteCmd) Run(ctx context.Context, s *settings) error {
 
 // listedCmd is about TPMs that were made known out of band.
 type listedCmd struct {
-	Add  listedAddCmd  `cmd:"" help:"Let a TPM enrol by itself."`
+	Add  listedAddCmd  `cmd:"" help:"Let a TPM enrol by itself, or pre-fill the approval of a machine."`
 	List listedListCmd `cmd:"" help:"Print the list."`
 }
 
@@ -58,6 +58,7 @@ type listedAddCmd struct {
 	EKSHA256 string `name:"ek-sha256" help:"SHA-256 of the EK's public key (muster-agent doctor prints it), hexadecimal." placeholder:"HEX" xor:"key"`
 	Issuer   string `help:"Issuer of the EK certificate, as a distinguished name." placeholder:"DN" and:"cert" xor:"key"`
 	Serial   string `help:"Serial number of the EK certificate, hexadecimal." placeholder:"HEX" and:"cert"`
+	Machine  string `help:"Serial number of the machine; alone it only pre-fills an approval." placeholder:"SERIAL"`
 	Label    string `help:"What it is." placeholder:"TEXT"`
 	Class    string `help:"Whose laptop it is." enum:"corporate,byod,contractor,shared" default:"corporate"`
 	Group    string `help:"Group of the device." placeholder:"NAME"`
@@ -67,7 +68,7 @@ type listedAddCmd struct {
 func (c *listedAddCmd) Run(ctx context.Context, s *settings) error {
 	return withControl(ctx, s, func(control *server.Control) error {
 		return control.Do(ctx, "POST", "/listed", server.ListedRequest{
-			EKSHA256: c.EKSHA256, Issuer: c.Issuer, Serial: c.Serial, Label: c.Label,
+			EKSHA256: c.EKSHA256, Issuer: c.Issuer, Serial: c.Serial, Machine: c.Machine, Label: c.Label,
 			Class: verify.Class(c.Class), Group: c.Group, Owner: c.Owner,
 		}, nil)
 	})

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 //	members NAME...             what was just printed is one JSON object with exactly these
 //	await FILE                  the file appears
 //	mode FILE PERM              the file's permissions, octal
+//	stamp FILE                  @now@ in the file becomes the time
 func TestScripts(t *testing.T) {
 	program, _ := servertest.Programs(t)
 	testscript.Run(t, testscript.Params{
@@ -38,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "lacks": lacks, "members": members, "await": await, "mode": mode,
+			"exits": exits, "lacks": lacks, "members": members, "await": await, "mode": mode, "stamp": stamp,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -110,4 +111,12 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := info.Mode().Perm(); got != os.FileMode(want) {
 		ts.Fatalf("%s has mode %04o, want %04o", args[0], got, want)
 	}
+}
+
+func stamp(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: stamp FILE")
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), "@now@", time.Now().UTC().Format(time.RFC3339))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
