@@ -27,6 +27,7 @@ type chip struct {
 	failOnce error         // of the next
 	log      []byte
 	opened   int
+	noDKb    bool // this chip cannot make one
 	secret   []byte
 }
 
@@ -107,10 +108,14 @@ func (c *chip) Identity(context.Context) (attest.Identity, error) {
 	if err := c.trouble(); err != nil {
 		return attest.Identity{}, err
 	}
-	return attest.Identity{
+	id := attest.Identity{
 		Kind: attest.KindTPM, EK: &attest.EndorsementKey{Template: attest.EKP256L2, Public: []byte("ek")},
-		AK: c.public(attest.AK), DK: c.public(attest.DK), DKb: c.public(attest.DKb),
-	}, nil
+		AK: c.public(attest.AK), DK: c.public(attest.DK),
+	}
+	if !c.noDKb {
+		id.DKb = c.public(attest.DKb)
+	}
+	return id, nil
 }
 
 func (c *chip) Sign(_ context.Context, role attest.Role, digest [32]byte) ([]byte, error) {

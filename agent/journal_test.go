@@ -205,6 +205,15 @@ func TestServerThatForgotIsResynced(t *testing.T) {
 			clear(d.nonces)
 		})
 		pass(5 * time.Minute)
+		var at []time.Time
+		for _, e := range r.server.log {
+			if e.path == attest.PathReport {
+				at = append(at, e.at)
+			}
+		}
+		if n := len(at); at[n-1].Sub(at[n-2]) > 0 {
+			t.Errorf("went on %v after the server told how", at[n-1].Sub(at[n-2]))
+		}
 		got := r.server.reports()
 		last := got[len(got)-1]
 		if last.Header.Seq != 2 || last.Report == nil {

@@ -48,6 +48,33 @@ func TestAfterRebootDKSignsWithAQuote(t *testing.T) {
 	})
 }
 
+// Without a DKb only the TPM's counts tell of a start or a resume.
+func TestCountsDemandAQuote(t *testing.T) {
+	for name, step := range map[string]func(*attest.Clock){
+		"reset":   func(c *attest.Clock) { c.ResetCount++ },
+		"restart": func(c *attest.Clock) { c.RestartCount++ },
+	} {
+		for _, noDKb := range []bool{false, true} {
+			withChip(t, func(t *testing.T, r *rig) {
+				r.chip.noDKb = noDKb
+				stop := r.start()
+				defer stop()
+				pass(6 * time.Minute)
+				if ev := lastOf(t, r); ev.Measured != nil {
+					t.Fatal("a quote that nothing demands")
+				}
+				r.chip.mu.Lock()
+				step(&r.chip.clock)
+				r.chip.mu.Unlock()
+				pass(5 * time.Minute)
+				if ev := lastOf(t, r); ev.Measured == nil {
+					t.Errorf("%s, no DKb %v: no quote", name, noDKb)
+				}
+			})
+		}
+	}
+}
+
 func TestPCR7MovesUnderARunningAgent(t *testing.T) {
 	withChip(t, func(t *testing.T, r *rig) {
 		stop := r.start()

@@ -76,6 +76,53 @@ func TestUnknownDevice(t *testing.T) {
 	}
 }
 
+// The setting server names another address than the enrolment.
+func TestServerMoves(t *testing.T) {
+	for _, c := range []struct {
+		name, tenant  string
+		token, enrols bool
+		stays         bool
+	}{
+		{name: "another name of the same", stays: true},
+		{name: "another server", tenant: "ff"},
+		{name: "another server, token at hand", tenant: "ff", token: true, enrols: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, r *rig) {
+				stop := r.start()
+				pass(time.Minute)
+				stop()
+				if c.token {
+					r.withToken(t)
+				}
+				r.settings.Server, r.server.origin = "https://new.example", "https://new.example"
+				if c.tenant != "" {
+					r.server.tenant = c.tenant
+				}
+				stop = r.start()
+				pass(20 * time.Minute)
+				if err := stop(); err != nil {
+					t.Fatal(err)
+				}
+				if got := enrolments(r) == 2; got != c.enrols {
+					t.Errorf("enrolled anew: %v, want %v", got, c.enrols)
+				}
+				s := r.state()
+				if c.stays || c.enrols {
+					inStep(t, r)
+					return
+				}
+				if s.Trouble == nil || s.Trouble.Code != troubleOther || s.Trouble.Fix == "" || s.Enrolled.Server != testOrigin {
+					t.Errorf("trouble %+v, server %s", s.Trouble, s.Enrolled.Server)
+				}
+				if n := r.server.paths(attest.PathReport); n != 0 {
+					t.Errorf("%d reports went to a server that is not ours", n)
+				}
+			})
+		})
+	}
+}
+
 // One wrong answer does not send a laptop with a token back to the start.
 func TestUnknownOnceIsForgiven(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {

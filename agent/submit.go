@@ -96,7 +96,7 @@ func (a *Agent) refusedReport(ctx context.Context, err error) error {
 	}
 	a.Log.Warn("report refused", "device", e.Device, "seq", a.state.Pending.Seq, "reason", r.Code)
 	a.state.Pending = nil
-	e.Nonce, e.NextAt = nonce{}, a.Now()
+	e.NextAt = a.Now() // the held nonce went with the statement
 	switch r.Code {
 	case attest.CodeResync, string(attest.NonceExpired), string(attest.NonceUnknown), string(attest.OutOfStep):
 		e.OweReport, e.OweQuote = true, true

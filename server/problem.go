@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"muster/attest"
 	"muster/server/store"
@@ -31,7 +32,7 @@ func answerError(w http.ResponseWriter, log *slog.Logger, err error) {
 	case errors.As(err, &known):
 	case errors.As(err, &refused):
 		known = refuse(statusOf(refused.Code), string(refused.Code), "", fixOf(refused.Code))
-		log.Info("statement refused", "reason", refused.Code, "detail", refused.Detail)
+		log.Info("statement refused", "reason", refused.Code, "detail", cut(refused.Detail))
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrStale):
 		known = refuse(http.StatusServiceUnavailable, attest.CodeUnavailable, "The server is busy; nothing was changed.", "It is tried again by itself.")
 		known.RetryS = 5
@@ -43,6 +44,15 @@ func answerError(w http.ResponseWriter, log *slog.Logger, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(known.Status)
 	_ = json.NewEncoder(w).Encode(known.Problem)
+}
+
+// cut shortens what a stranger may have written before it goes to the log.
+func cut(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // statusOf maps the contract's codes: what the device can mend by going on from

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -65,9 +63,8 @@ func (t *trial) stay(ctx context.Context) error {
 				t.print(view)
 			}
 		case err := <-ended:
-			var exit *exec.ExitError
-			if ctx.Err() != nil && (err == nil || errors.As(err, &exit)) {
-				return nil
+			if ctx.Err() != nil {
+				return nil // told to end, and ended
 			}
 			return fmt.Errorf("muster-agent ended: %w", err)
 		}

@@ -134,23 +134,30 @@ func severity(claim string) Tier {
 	return Warning
 }
 
-// grade sets a tier for each claim and the worst of all for the whole.
+// grade sets a tier for each claim and for the whole: the worst of all, or
+// affirming when every claim that is graded affirms. What nobody could tell is
+// none, which is not affirming.
 func (r *Result) grade() {
 	r.Tiers = make(map[string]Tier)
+	all, worst := true, None
 	for name, c := range r.Claims.Each() {
+		graded := severity(name)
 		tier := None
-		switch c.State {
-		case posture.Yes:
-			if severity(name) != None {
-				tier = Affirming
-			}
-		case posture.No:
-			tier = severity(name)
+		switch {
+		case graded == None:
+		case c.State == posture.Yes:
+			tier = Affirming
+		case c.State == posture.No:
+			tier = graded
 		}
 		r.Tiers[name] = tier
-		r.Tier = max(r.Tier, tier)
+		all = all && (tier != None || graded == None)
+		worst = max(worst, tier)
 	}
 	for _, f := range r.Findings {
-		r.Tier = max(r.Tier, f.Tier)
+		worst = max(worst, f.Tier)
+	}
+	if r.Tier = worst; worst == Affirming && !all {
+		r.Tier = None
 	}
 }

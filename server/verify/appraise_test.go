@@ -57,6 +57,9 @@ func TestEveryClaimIsGraded(t *testing.T) {
 			if tier > r.Tier {
 				t.Errorf("%s: the whole is %v, better than its part %v", name, r.Tier, tier)
 			}
+			if r.Tier == Affirming && name != "os" && name != "hardware" {
+				t.Errorf("%s is %v and the whole is affirming", name, state)
+			}
 		}
 	}
 	if n := reflect.TypeOf(claims).NumField(); len(appraise(nil).Tiers) != n {
