@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -104,10 +106,24 @@ func (c *Config) checkPlain() error {
 	return fmt.Errorf("listening on %s without TLS: give --tls-cert and --tls-key, or --trusted-proxy, or listen on 127.0.0.1", c.Listen)
 }
 
-// Path returns a file in the data folder.
+// private reports whether a request came over TLS, from this machine, or from a
+// trusted proxy: secrets go over no other wire.
+func (c *Config) private(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback() || trusts(c.TrustedProxies, host)
+}
+
+// path returns a file in the data folder.
 func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
 
-// LoadEKRoots reads the files of CAs.
+// loadEKRoots reads the files of CAs.
 func (c *Config) loadEKRoots() (*reference.EKRoots, error) {
 	roots := new(reference.EKRoots)
 	for _, set := range []struct {

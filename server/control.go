@@ -167,8 +167,7 @@ func (s *Server) showDevice(r *http.Request, _ []byte) (any, error) {
 
 // Approval is what an approver decides.
 type Approval struct {
-	// Code is what the laptop shows; it must be given when the queue's device
-	// came without a token.
+	// Code is what the laptop shows; a pending device is not approved without it.
 	Code  string       `json:"code,omitempty"`
 	Class verify.Class `json:"class,omitempty"`
 	Group string       `json:"group,omitempty"`
@@ -194,7 +193,10 @@ func (s *Server) approve(ctx context.Context, id string, a Approval) (any, error
 		if row.State == attest.Revoked {
 			return store.ErrRevoked
 		}
-		if a.Code != "" && a.Code != attest.CompareCode(row.ID, row.Keys.DKID) {
+		if a.Class != "" && !knownClass(a.Class) {
+			return refuse(http.StatusBadRequest, "class-unknown", "There is no such class of devices.", "Use corporate, byod, contractor or shared.")
+		}
+		if (a.Code != "" || row.State == attest.Pending) && a.Code != attest.CompareCode(row.ID, row.Keys.DKID) {
 			return refuse(http.StatusConflict, "code-differs", "The code is not the one that this laptop shows.",
 				"Compare again; if it still differs, this is another laptop: revoke the device.")
 		}
@@ -209,7 +211,7 @@ func (s *Server) approve(ctx context.Context, id string, a Approval) (any, error
 		if a.Owner != "" {
 			row.Owner = a.Owner
 		}
-		hot.Resyncs, hot.Forks = 0, 0
+		hot.Resyncs = 0
 		return nil
 	}, "device.approve", a)
 }

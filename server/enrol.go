@@ -24,38 +24,66 @@ func (s *Server) enrolBegin(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	ctx := r.Context()
-	var token *store.Token
-	var candidate *enroll.Candidate
-	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-		if begin.Token != "" {
-			if token, err = tx.PeekToken(begin.Token); err != nil {
-				return err
-			}
+	tokenID, err := s.peekToken(ctx, begin.Token)
+	if err != nil {
+		return nil, err
+	}
+	candidate, listed, err := s.judge(ctx, begin)
+	if err != nil {
+		return nil, err
+	}
+	if tokenID == "" && !listed {
+		if s.config.RequireToken {
+			return nil, tokenRefused()
 		}
-		var lookup error
-		candidate, err = enroll.Judge(begin, s.roots, func(c *enroll.Candidate) bool {
-			_, lookup = tx.FindListed(c.EKHash, c.Issuer, c.CertSerial)
-			return lookup == nil
-		})
-		if err == nil && lookup != nil && !errors.Is(lookup, store.ErrNotFound) {
-			err = lookup
+		if !s.queueRate.allow(clientAddress(r, s.config.TrustedProxies)) {
+			return nil, tooMany()
+		}
+	}
+	return enroll.Challenge(candidate, body, tokenID, s.sealer, s.now())
+}
+
+// peekToken finds the token of a secret, without using it up.
+func (s *Server) peekToken(ctx context.Context, secret string) (id string, err error) {
+	if secret == "" {
+		return "", nil
+	}
+	err = s.store.View(ctx, func(tx *store.Tx) error {
+		token, err := tx.PeekToken(secret)
+		if err == nil {
+			id = token.ID
 		}
 		return err
 	})
 	if errors.Is(err, store.ErrTokenRefused) {
-		return nil, tokenRefused()
+		return "", tokenRefused()
 	}
-	if err != nil {
-		return nil, err
+	return id, err
+}
+
+// judge reads what a device shows. Chains of certificates are the dearest thing
+// that a stranger can ask for: only a few are verified at once.
+func (s *Server) judge(ctx context.Context, begin *attest.EnrolBegin) (c *enroll.Candidate, listed bool, err error) {
+	select {
+	case s.judging <- struct{}{}:
+		defer func() { <-s.judging }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
 	}
-	if token == nil && s.config.RequireToken && candidate.Level != verify.TPMListed {
-		return nil, tokenRefused()
+	var lookup error
+	isListed := func(c *enroll.Candidate) bool {
+		lookup = s.store.View(ctx, func(tx *store.Tx) error {
+			_, err := tx.FindListed(c.EKHash, c.Issuer, c.CertSerial)
+			return err
+		})
+		listed = lookup == nil
+		return listed
 	}
-	tokenID := ""
-	if token != nil {
-		tokenID = token.ID
+	c, err = enroll.Judge(begin, s.roots, isListed)
+	if err == nil && lookup != nil && !errors.Is(lookup, store.ErrNotFound) {
+		err = lookup
 	}
-	return enroll.Challenge(candidate, body, tokenID, s.sealer, s.now())
+	return c, listed, err
 }
 
 func tokenRefused() error {
@@ -123,6 +151,9 @@ func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.E
 		return nil, revoked()
 	case errors.Is(err, store.ErrTokenRefused):
 		return nil, tokenRefused()
+	case errors.Is(err, store.ErrTaken):
+		return nil, refuse(http.StatusConflict, "keys-of-two-devices", "These keys belong to two devices that this server knows.",
+			"Ask the administrator to revoke one of them.")
 	case err != nil:
 		return nil, err
 	}
@@ -155,6 +186,8 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled) (*device, error) {
 		}
 	case err != nil:
 		return nil, err
+	case !s.queueRate.allow("device " + row.ID):
+		return nil, tooMany()
 	default:
 		row.State, row.Cause = attest.Pending, causeReanchor
 		row.CauseText = "This machine was enrolled before and asks again with a new system key."

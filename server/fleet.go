@@ -28,9 +28,16 @@ type device struct {
 	row    store.Device     // guarded by mu; as stored
 	hot    store.Hot        // guarded by mu; as stored
 	keys   []*attest.Key    // guarded by mu
-	secret []byte           // guarded by mu; for attest.MAC
 	result *verify.Result   // guarded by mu; nil before the first report
 	grace  decide.GraceBook // guarded by mu
+
+	// seen are digests of the last statements, oldest first; guarded by mu.
+	seen []attest.Digest
+	// audited is the outcome that the audit log has last; guarded by mu.
+	audited    decide.Outcome
+	wasAudited bool
+
+	secret atomic.Pointer[attest.Digest] // for attest.MAC
 
 	// answers are what checks read.
 	answers atomic.Pointer[answers]
@@ -63,6 +70,13 @@ func (f *fleet) all() map[string]*device {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return maps.Clone(f.devices)
+}
+
+// take makes d what was read or enrolled anew. The caller holds d.mu.
+func (d *device) take(fresh *device) {
+	d.row, d.hot, d.keys, d.result, d.grace = fresh.row, fresh.hot, fresh.keys, fresh.result, fresh.grace
+	d.secret.Store(fresh.secret.Load())
+	d.answers.Store(nil)
 }
 
 // forever stands for a decision that time alone never changes: it is looked at
@@ -163,12 +177,20 @@ func (s *Server) current(id string) *answers {
 		return nil
 	}
 	a := d.answers.Load()
-	if a == nil || a.policy != s.policy.Load() || !s.now().Before(a.until) {
+	if !s.holds(a) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		a = s.decideFor(d, s.now())
+		// Another check may have done it while this one waited.
+		if a = d.answers.Load(); !s.holds(a) {
+			a = s.decideFor(d, s.now())
+		}
 	}
 	return a
+}
+
+// holds reports whether answers are of the running policy and still true.
+func (s *Server) holds(a *answers) bool {
+	return a != nil && a.policy == s.policy.Load() && s.now().Before(a.until)
 }
 
 // Decision tells what [Server.Check] answers, for people.

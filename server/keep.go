@@ -55,8 +55,12 @@ func (s *Server) load(ctx context.Context) error {
 		for _, row := range rows {
 			d, err := s.remember(tx, row)
 			if err != nil {
-				return fmt.Errorf("loading device %s: %w", row.ID, err)
+				// One row that this version cannot read must not stop all others: the
+				// device is unknown, which denies.
+				s.log.Error("device not loaded", "device", row.ID, "error", err)
+				continue
 			}
+			s.clock.notBefore(d.hot.IssuedAt)
 			s.fleet.put(row.ID, d)
 		}
 		return nil
@@ -79,12 +83,8 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 		return nil, err
 	}
 	d.hot = *hot
-	book, err := tx.Grace(row.ID)
-	if err == nil && len(book) > 0 {
-		err = json.Unmarshal(book, &d.grace)
-	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("grace book: %w", err)
+	if err := s.keptGrace(tx, d); err != nil {
+		return nil, err
 	}
 	report, err := tx.LatestReport(row.ID)
 	if errors.Is(err, store.ErrNotFound) {
@@ -95,12 +95,31 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 	}
 	d.result = new(verify.Result)
 	if err := attest.Decode(report.Result, d.result); err != nil {
-		return nil, fmt.Errorf("stored result: %w", err)
+		// Of another version: the device is denied until its next report, which must
+		// be a whole one.
+		s.log.Warn("stored result not understood", "device", row.ID, "error", err)
+		d.result, d.hot.Resync = nil, true
+		return d, nil
 	}
 	// Heartbeats confirm claims without a report of their own; the hot row has
 	// their time.
 	d.result.IssuedAt, d.result.QuotedAt = hot.IssuedAt, hot.QuotedAt
 	return d, nil
+}
+
+// keptGrace reads a device's book of used grace.
+func (s *Server) keptGrace(tx *store.Tx, d *device) error {
+	book, err := tx.Grace(d.row.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(book, &d.grace)
+	}
+	if err != nil {
+		return fmt.Errorf("grace book: %w", err)
+	}
+	return nil
 }
 
 // newDevice makes the working form of a row: its keys, and the secret that its
@@ -128,7 +147,7 @@ func (s *Server) newDevice(row *store.Device) (*device, error) {
 		return nil, fmt.Errorf("stored keys: %w", err)
 	}
 	secret := attest.DeviceSecret(s.meta.ServerKey[:], row.ID, k.DKID)
-	d.secret = secret[:]
+	d.secret.Store(&secret)
 	return d, nil
 }
 
@@ -143,7 +162,7 @@ func (s *Server) seat(fresh *device) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.row, d.hot, d.keys, d.secret, d.result, d.grace = fresh.row, fresh.hot, fresh.keys, fresh.secret, fresh.result, fresh.grace
+	d.take(fresh)
 	s.decideFor(d, s.now())
 }
 
@@ -174,7 +193,7 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 		return err
 	}
 	outcome := next.answers.worst.Outcome
-	turned := next.before == nil || next.before.worst.Outcome != outcome
+	turned := !d.wasAudited || d.audited != outcome
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		if err := tx.PutHot(&next.hot); err != nil {
 			return err
@@ -263,7 +282,7 @@ func (s *Server) storeChange(tx *store.Tx, row *store.Device, hot *store.Hot, ac
 	if err != nil {
 		return err
 	}
-	fresh.Resyncs, fresh.Forks = hot.Resyncs, hot.Forks
+	fresh.Resyncs = hot.Resyncs
 	if err := tx.PutHot(fresh); err != nil {
 		return err
 	}
@@ -281,7 +300,7 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 	case err == nil && known.State == attest.Revoked:
 		err = store.ErrRevoked
 	case err == nil:
-		err = tx.UpdateDevice(&d.row)
+		err = errors.Join(tx.UpdateDevice(&d.row), s.keptGrace(tx, d)) // what grace it used stays used
 	}
 	if err != nil {
 		return nil, err
@@ -339,7 +358,7 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte
 	hot.Seq, hot.Last, hot.Base, hot.BootID, hot.IssuedAt = 0, ev.Digest, ev.Digest, ev.Report.BootID, ev.IssuedAt
 	hot.Request, hot.Reply, hot.Nonces = attest.Digest{}, nil, nil
 	hot.QuotedAt, hot.Clock, hot.Log = time.Time{}, nil, attest.Digest{}
-	hot.Resync, hot.NeedQuote, hot.Resyncs, hot.Forks = false, false, 0, 0
+	hot.Resync, hot.Resyncs = false, 0
 	if m := ev.Measured; m != nil {
 		clock := m.Clock
 		hot.QuotedAt, hot.Clock, hot.Log = ev.IssuedAt, &clock, m.LogSHA
@@ -351,13 +370,13 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte
 	d.result = verify.Appraise(verify.Input{Device: registration(&d.row), Evidence: ev, ReceivedAt: tx.Now()})
 	d.grace = s.policy.Load().NextGrace(s.inputs(d, tx.Now()))
 	reply := &attest.EnrolReply{
-		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret,
+		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret.Load()[:],
 		Next: attest.ReportReply{
 			Accepted: ev.Digest, State: d.row.State, Nonce: nonce, NonceS: s.nonceSeconds(),
 			NextS: s.config.ReportEvery, Decision: s.decideFor(d, tx.Now()).told(),
 		},
 	}
-	if !hot.Log.IsZero() {
+	if !hot.Log.IsZero() && d.row.State == attest.Active {
 		has, err := tx.HasBootLog(hot.Log)
 		if err != nil {
 			return nil, err

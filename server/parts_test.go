@@ -9,32 +9,38 @@ import (
 	"time"
 )
 
-// The clock is the later of wall and counted time: it never goes back, and a
-// host that slept has not won a lease.
+// The clock never goes back, never stands still, and a host that slept has not
+// won a lease.
 func TestClock(t *testing.T) {
-	start := time.Now()
+	start := time.Now() // with a monotonic reading
 	at := start
-	now := clock(func() time.Time { return at })
-	first := now()
+	c := newClock(func() time.Time { return at })
+	first := c.now()
 	at = start.Add(time.Minute)
-	if got := now().Sub(first); got != time.Minute {
+	if got := c.now().Sub(first); got != time.Minute {
 		t.Errorf("after a minute: %v", got)
 	}
-	// The wall clock set back by an hour: only the monotonic reading goes on.
-	back := start.Add(2 * time.Minute)
-	if got := clockOf(start, back.Round(0).Add(-time.Hour), back).Sub(start.Round(0)); got != 2*time.Minute {
-		t.Errorf("wall set back: %v", got)
+	// Readings without a monotonic part stand for a wall clock that is set.
+	at = start.Round(0).Add(time.Hour)
+	if got := c.now().Sub(first); got != time.Hour {
+		t.Errorf("wall clock ahead, as after sleep: %v", got)
 	}
-	// Asleep for an hour: only the wall clock went on.
-	if got := clockOf(start, start.Round(0).Add(time.Hour), start.Add(time.Second)).Sub(start.Round(0)); got != time.Hour {
-		t.Errorf("after sleep: %v", got)
+	at = start.Round(0).Add(-time.Hour)
+	if got := c.now().Sub(first); got != time.Hour {
+		t.Errorf("wall clock set back: %v", got)
 	}
-}
-
-// clockOf is later's rule on a wall and a monotonic reading that differ, which
-// no real time.Time lets a test make.
-func clockOf(start, wall, monotonic time.Time) time.Time {
-	return later(wall, start.Round(0).Add(monotonic.Sub(start)))
+	at = at.Add(time.Minute)
+	if got := c.now().Sub(first); got != time.Hour+time.Minute {
+		t.Errorf("a minute after it was set back: %v", got)
+	}
+	c.notBefore(first.Add(2 * time.Hour))
+	if got := c.now().Sub(first); got != 2*time.Hour {
+		t.Errorf("with a later time in the store: %v", got)
+	}
+	c.notBefore(first)
+	if got := c.now().Sub(first); got != 2*time.Hour {
+		t.Errorf("with an earlier time in the store: %v", got)
+	}
 }
 
 func TestLimiter(t *testing.T) {
@@ -89,6 +95,8 @@ func TestClientAddress(t *testing.T) {
 		"not an address":        {"10.0.0.1:5", "x", "10.0.0.1"},
 		"nothing forwarded":     {"10.0.0.1:5", "", "10.0.0.1"},
 		"mapped peer":           {"[::ffff:10.0.0.1]:5", "198.51.100.9", "198.51.100.9"},
+		"v6 counts by network":  {"[2001:db8:1:2:3::4]:5", "", "2001:db8:1:2::/64"},
+		"v6 behind the proxy":   {"10.0.0.1:5", "2001:db8:1:2:9::9", "2001:db8:1:2::/64"},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = test.peer

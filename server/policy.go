@@ -30,6 +30,8 @@ func loadPolicy(file string) (p *decide.Policy, text []byte, err error) {
 // whole: every check that begins afterwards is answered by the new one. A policy
 // that does not load is an error, and the running one stays.
 func (s *Server) ReloadPolicy(ctx context.Context) error {
+	s.policyMu.Lock()
+	defer s.policyMu.Unlock()
 	p, text, err := loadPolicy(s.config.Policy)
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func (s *Server) evaluate(_ *http.Request, body []byte) (any, error) {
 
 // ready reports whether the store takes writes.
 func (s *Server) ready(ctx context.Context) error {
-	return s.store.View(ctx, func(tx *store.Tx) error {
+	return s.store.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Meta()
 		return err
 	})

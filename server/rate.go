@@ -65,23 +65,44 @@ func (l *limiter) forget(now time.Time) (any bool) {
 	return any
 }
 
-// clientAddress is the peer's address, or what a trusted proxy says of its own
-// peer: the last entry of X-Forwarded-For that is no trusted proxy.
+// clientAddress is what requests are counted by: the peer's address, or what a
+// trusted proxy says of its own peer, an IPv6 one by its /64, which is as little
+// as one subscriber has.
 func clientAddress(r *http.Request, trusted []netip.Prefix) string {
+	host := peerAddress(r, trusted)
+	addr, err := netip.ParseAddr(host)
+	if err != nil || addr.Unmap().Is4() {
+		return host
+	}
+	network, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return host
+	}
+	return network.String()
+}
+
+// trusts reports whether an address is that of a trusted proxy.
+func trusts(trusted []netip.Prefix, host string) bool {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	for _, p := range trusted {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// peerAddress is the peer's address, or the last entry of X-Forwarded-For that is
+// no trusted proxy.
+func peerAddress(r *http.Request, trusted []netip.Prefix) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	isTrusted := func(s string) bool {
-		addr, err := netip.ParseAddr(s)
-		for _, p := range trusted {
-			if err == nil && p.Contains(addr.Unmap()) {
-				return true
-			}
-		}
-		return false
-	}
-	if !isTrusted(host) {
+	if !trusts(trusted, host) {
 		return host
 	}
 	entries := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -93,7 +114,7 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 		if _, err := netip.ParseAddr(entry); err != nil {
 			return host
 		}
-		if host = entry; !isTrusted(entry) {
+		if host = entry; !trusts(trusted, entry) {
 			break
 		}
 	}

@@ -19,11 +19,12 @@ func (d *device) authentic(path string, body []byte, mac string) bool {
 	if err != nil {
 		return false
 	}
-	d.mu.Lock()
-	secret := d.secret
-	d.mu.Unlock()
-	got := attest.MAC(secret, path, body)
-	return len(secret) > 0 && hmac.Equal(got[:], want[:])
+	secret := d.secret.Load() // without d.mu, which is held while a report is stored
+	if secret == nil {
+		return false
+	}
+	got := attest.MAC(secret[:], path, body)
+	return hmac.Equal(got[:], want[:])
 }
 
 // known is what attest.Open needs of a device. The caller holds d.mu.
@@ -100,9 +101,9 @@ func (d *device) acceptable(ev *attest.Evidence, now time.Time) error {
 }
 
 // mend answers what a device can mend by itself: it stores a fresh nonce and
-// says where to go on. A signed statement out of step counts towards cloned when
-// it answers a live nonce; else it may be an old one that somebody sent again,
-// and changes nothing that the device notices.
+// says where to go on. Every signed statement out of step counts towards cloned,
+// once; one that answers no live nonce may be an old one that somebody sent
+// again, and changes nothing that the device notices.
 func (s *Server) mend(ctx context.Context, d *device, err error, submit *attest.ReportSubmit) error {
 	var refused *attest.Error
 	if !errors.As(err, &refused) || statusOf(refused.Code) != http.StatusConflict {
@@ -112,8 +113,8 @@ func (s *Server) mend(ctx context.Context, d *device, err error, submit *attest.
 	code, old := string(refused.Code), false
 	if refused.Code == attest.OutOfStep {
 		code, old = attest.CodeResync, !d.awaits([]byte(submit.JWS))
-		if !old {
-			hot.Resync = true
+		hot.Resync = hot.Resync || !old
+		if !d.saw(submit.JWS) {
 			hot.Resyncs++
 			hot.ResyncedAt = s.now()
 		}
@@ -125,10 +126,28 @@ func (s *Server) mend(ctx context.Context, d *device, err error, submit *attest.
 	if err := s.putHot(ctx, d, &hot); err != nil {
 		return err
 	}
-	s.log.Info("statement to be mended", "device", d.row.ID, "reason", refused.Code, "detail", refused.Detail)
+	s.log.Info("statement to be mended", "device", d.row.ID, "reason", refused.Code, "detail", cut(refused.Detail))
 	p := refuse(http.StatusConflict, code, "", fixOf(refused.Code))
 	p.Resync = &attest.Resync{Seq: hot.Seq, Last: hot.Last, Nonce: nonce.Value, NonceS: int(nonce.Expires.Sub(s.now()) / time.Second)}
 	return p
+}
+
+// recent is how many statements of a device are remembered by their digest, so
+// that one that is sent again is not taken for another system's.
+const recent = 16
+
+// saw reports whether a statement was among the recent ones, and remembers it.
+// The caller holds d.mu.
+func (d *device) saw(jws string) bool {
+	digest := requestDigest([]byte(jws))
+	if slices.Contains(d.seen, digest) {
+		return true
+	}
+	if len(d.seen) == recent {
+		d.seen = append(d.seen[:0], d.seen[1:]...)
+	}
+	d.seen = append(d.seen, digest)
+	return false
 }
 
 // awaits reports whether a statement answers a live nonce of the device. The
@@ -144,7 +163,28 @@ func (s *Server) putHot(ctx context.Context, d *device, hot *store.Hot) error {
 	if err == nil {
 		d.hot = *hot
 	}
-	return err
+	return s.mayBeStale(ctx, d, err)
+}
+
+// mayBeStale reads a device again when the store says that it holds another one,
+// and returns the error: the statement is tried again by its sender. The caller
+// holds d.mu.
+func (s *Server) mayBeStale(ctx context.Context, d *device, err error) error {
+	if !errors.Is(err, store.ErrStale) {
+		return err
+	}
+	again := s.store.View(ctx, func(tx *store.Tx) error {
+		row, err := tx.Device(d.row.ID)
+		if err != nil {
+			return err
+		}
+		fresh, err := s.remember(tx, row)
+		if err == nil {
+			d.take(fresh)
+		}
+		return err
+	})
+	return errors.Join(err, again)
 }
 
 // Clones: two copies of one device alternate, so that every statement of one is
@@ -169,7 +209,7 @@ func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, sub
 		NeedQuote: d.row.Keys.Kind == attest.KindTPM && now.Sub(next.hot.QuotedAt) > attest.QuoteEvery-time.Hour,
 		Decision:  next.answers.told(),
 	}
-	if m := ev.Measured; m != nil && !m.LogSHA.IsZero() {
+	if m := ev.Measured; m != nil && !m.LogSHA.IsZero() && d.row.State == attest.Active {
 		if reply.NeedLog, err = s.missingLog(ctx, m.LogSHA); err != nil {
 			return nil, err
 		}
@@ -177,23 +217,23 @@ func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, sub
 	if next.hot.Reply, err = attest.Encode(reply); err != nil {
 		return nil, err
 	}
-	if err := s.storeAccepted(ctx, d, next, ev, submit); err != nil {
+	if err := s.mayBeStale(ctx, d, s.storeAccepted(ctx, d, next, ev, submit)); err != nil {
 		return nil, err
 	}
 	next.become(d)
+	d.saw(submit.JWS)
 	return stored(next.hot.Reply), nil
 }
 
 // after is a device as it will be once a statement is stored.
 type after struct {
 	*device
-	before  *answers
 	answers *answers
 }
 
 // advance computes the next state without touching d.
 func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, now time.Time) (*after, error) {
-	next := &after{device: &device{row: d.row, hot: d.hot, keys: d.keys, secret: d.secret, grace: d.grace}, before: d.answers.Load()}
+	next := &after{device: &device{row: d.row, hot: d.hot, grace: d.grace}}
 	hot := &next.hot
 	hot.Seq, hot.Last, hot.Request, hot.IssuedAt = ev.Header.Seq, ev.Digest, request, ev.IssuedAt
 	hot.Resync = false
@@ -222,6 +262,7 @@ func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, 
 // become makes d what was stored.
 func (a *after) become(d *device) {
 	d.row, d.hot, d.result, d.grace = a.row, a.hot, a.result, a.grace
+	d.audited, d.wasAudited = a.answers.worst.Outcome, true
 	d.answers.Store(a.answers)
 }
 

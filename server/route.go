@@ -39,7 +39,7 @@ func (s *Server) routes() []route {
 		{"POST " + attest.PathNonce, byDevice, attest.MaxMessage, s.authentic(s.nonce)},
 		{"POST " + attest.PathReport, byDevice, attest.MaxMessage, s.authentic(s.report)},
 		{"POST " + attest.PathStatus, byDevice, attest.MaxMessage, s.authentic(s.status)},
-		{"POST " + attest.PathLog + "/{digest}", byDevice, attest.MaxBootLog, s.authentic(s.bootLog)},
+		{"POST " + attest.PathLog + "/{digest}", byDevice, attest.MaxBootLog, s.oneOfFew(s.authentic(s.bootLog))},
 		{"GET " + gateway.PathConfiguration, byAnyone, 0, gateway.Configuration(s.config.PublicURL)},
 		{"POST " + gateway.PathEvaluation, byGateway, 0, gateway.Evaluation(s.Check, s.gatewayCredential)},
 	}
@@ -62,6 +62,11 @@ func (s *Server) Handler() http.Handler {
 				w.WriteHeader(http.StatusInternalServerError)
 			}
 		}()
+		if !s.config.private(r) {
+			answerError(w, s.log, refuse(http.StatusForbidden, "plain-http",
+				"This listener speaks plain HTTP and serves its own machine and the trusted proxies only.", "Use the server's public URL."))
+			return
+		}
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
@@ -101,7 +106,7 @@ func (s *Server) enrolee(f messageFunc) http.Handler {
 	})
 }
 
-// deviceFunc is a messageFunc for an enrolled device, with the body's SHA-256.
+// deviceFunc is a messageFunc for an enrolled device.
 type deviceFunc func(r *http.Request, d *device, body []byte) (reply any, err error)
 
 // authentic runs a handler after the MAC over path and body was found right.
@@ -109,13 +114,16 @@ type deviceFunc func(r *http.Request, d *device, body []byte) (reply any, err er
 // and a wrong MAC answer alike.
 func (s *Server) authentic(f deviceFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := readAll(r)
-		if err != nil {
-			answerError(w, s.log, badBody())
-			return
-		}
 		id := r.Header.Get(attest.HeaderDevice)
 		d := s.fleet.get(id)
+		var body []byte
+		if d != nil { // what a stranger sends is not even read
+			var err error
+			if body, err = readAll(r); err != nil {
+				answerError(w, s.log, badBody())
+				return
+			}
+		}
 		if d == nil || !d.authentic(r.URL.Path, body, r.Header.Get(attest.HeaderMAC)) {
 			answerError(w, s.log, refuse(http.StatusUnauthorized, attest.CodeDeviceUnknown,
 				"This server does not know the device by this secret.", "Enrol the laptop again: muster-agent enroll."))
@@ -127,6 +135,19 @@ func (s *Server) authentic(f deviceFunc) http.Handler {
 		}
 		reply, err := f(r, d, body)
 		s.answer(w, reply, err)
+	})
+}
+
+// oneOfFew bounds how many large bodies are in memory at once.
+func (s *Server) oneOfFew(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case s.large <- struct{}{}:
+			defer func() { <-s.large }()
+			h.ServeHTTP(w, r)
+		default:
+			answerError(w, s.log, tooMany())
+		}
 	})
 }
 

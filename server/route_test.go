@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -34,15 +36,18 @@ func newTestServer(t *testing.T, config Config) *Server {
 // wrong MAC.
 func TestRoutesDenyByDefault(t *testing.T) {
 	s := newTestServer(t, Config{})
-	s.fleet.put("known", &device{secret: []byte("secret")})
+	secret := attest.Digest{1, 2, 3}
+	known := &device{}
+	known.secret.Store(&secret)
+	s.fleet.put("known", known)
 	h := s.Handler()
 	credentials := map[string]map[string]string{
 		"none":           nil,
-		"unknown device": {attest.HeaderDevice: "nobody", attest.HeaderMAC: attest.MAC([]byte("secret"), "/", nil).String()},
+		"unknown device": {attest.HeaderDevice: "nobody", attest.HeaderMAC: attest.MAC(secret[:], "/", nil).String()},
 		"no MAC":         {attest.HeaderDevice: "known"},
 		"wrong MAC":      {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC([]byte("other"), attest.PathReport, []byte("{}")).String()},
-		"other path's":   {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC([]byte("secret"), "/v1/other", []byte("{}")).String()},
-		"other body's":   {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC([]byte("secret"), attest.PathReport, []byte("{ }")).String()},
+		"other path's":   {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC(secret[:], "/v1/other", []byte("{}")).String()},
+		"other body's":   {attest.HeaderDevice: "known", attest.HeaderMAC: attest.MAC(secret[:], attest.PathReport, []byte("{ }")).String()},
 		"empty bearer":   {"Authorization": "Bearer "},
 		"wrong bearer":   {"Authorization": "Bearer mgw_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
 		"device bearer":  {"Authorization": "Bearer secret"},
@@ -53,6 +58,7 @@ func TestRoutesDenyByDefault(t *testing.T) {
 		answers := map[string]string{}
 		for name, headers := range credentials {
 			r := httptest.NewRequest(method, path, strings.NewReader("{}"))
+			r.RemoteAddr = "127.0.0.1:1"
 			for k, v := range headers {
 				r.Header.Set(k, v)
 			}
@@ -74,10 +80,34 @@ func TestRoutesDenyByDefault(t *testing.T) {
 		}
 		// Another method is refused, not served.
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("PUT", path, nil))
+		r := httptest.NewRequest("PUT", path, nil)
+		r.RemoteAddr = "[::1]:1"
+		h.ServeHTTP(w, r)
 		if w.Code != http.StatusMethodNotAllowed {
 			t.Errorf("PUT %s: %d", path, w.Code)
 		}
+	}
+}
+
+// Over plain HTTP only this machine and trusted proxies are answered.
+func TestPlainIsForNeighbours(t *testing.T) {
+	s := newTestServer(t, Config{Listen: ":0", PublicURL: "https://x.example", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	for peer, want := range map[string]int{
+		"127.0.0.1:1": 200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.0.2.1:1": 403, "[2001:db8::1]:1": 403, "nonsense": 403,
+	} {
+		r := httptest.NewRequest("GET", "/healthz", nil)
+		r.RemoteAddr = peer
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("from %s: %d, want %d", peer, w.Code, want)
+		}
+	}
+	r := httptest.NewRequest("GET", "/healthz", nil)
+	r.TLS = new(tls.ConnectionState)
+	w := httptest.NewRecorder()
+	if s.Handler().ServeHTTP(w, r); w.Code != 200 {
+		t.Errorf("over TLS: %d", w.Code)
 	}
 }
 
@@ -86,11 +116,12 @@ func TestPanicDenies(t *testing.T) {
 	s := newTestServer(t, Config{})
 	d := &device{}
 	s.fleet.put("broken", d)
-	d.secret = []byte("s")
+	d.secret.Store(&attest.Digest{1})
 	s.policy.Store(nil)
 	r := httptest.NewRequest("POST", attest.PathStatus, strings.NewReader("{}"))
+	r.RemoteAddr = "127.0.0.1:1"
 	r.Header.Set(attest.HeaderDevice, "broken")
-	r.Header.Set(attest.HeaderMAC, attest.MAC([]byte("s"), attest.PathStatus, []byte("{}")).String())
+	r.Header.Set(attest.HeaderMAC, attest.MAC((&attest.Digest{1})[:], attest.PathStatus, []byte("{}")).String())
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
 	if w.Code != http.StatusInternalServerError {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,8 @@ import (
 type Server struct {
 	config Config
 	log    *slog.Logger
-	now    func() time.Time // never goes back
+	clock  *clock
+	now    func() time.Time // clock.now
 	store  *store.Store
 	meta   store.Meta
 	roots  *reference.EKRoots
@@ -29,9 +31,13 @@ type Server struct {
 	policy atomic.Pointer[decide.Policy]
 
 	credentials atomic.Pointer[sync.Map] // SHA-256 of a secret → *gateway.Credential
-	enrolling   sync.Mutex               // held while an enrolment is stored
+	enrolling   sync.Mutex               // held while an enrolment or an administrator's change is stored
 	enrolRate   *limiter                 // by client address
 	deviceRate  *limiter                 // by device
+	queueRate   *limiter                 // by client address or device: rows that nobody asked for
+	judging     chan struct{}            // room for each certificate chain that is verified now
+	large       chan struct{}            // room for each boot log that is read now
+	policyMu    sync.Mutex               // held while the policy is replaced
 }
 
 // Rates: an honest agent enrols once and reports every few minutes; a change
@@ -39,6 +45,10 @@ type Server struct {
 const (
 	enrolPerSecond, enrolBurst   = 5, 200
 	reportPerSecond, reportBurst = 1, 30
+	// Devices without a token, and devices that enrol again.
+	queuePerSecond, queueBurst = 20.0 / 3600, 20
+	// Boot logs are up to four megabytes each.
+	largeBodies = 8
 )
 
 // New opens the store, reads roots and policy and loads the fleet.
@@ -46,11 +56,15 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, log: log, now: clock(now)}
+	s := &Server{config: config, log: log, clock: newClock(now)}
+	s.now = s.clock.now
 	s.credentials.Store(new(sync.Map))
 	s.fleet.devices = make(map[string]*device)
 	s.enrolRate = newLimiter(enrolPerSecond, enrolBurst, s.now)
 	s.deviceRate = newLimiter(reportPerSecond, reportBurst, s.now)
+	s.queueRate = newLimiter(queuePerSecond, queueBurst, s.now)
+	s.judging = make(chan struct{}, runtime.GOMAXPROCS(0))
+	s.large = make(chan struct{}, largeBodies)
 	var err error
 	if s.roots, err = config.loadEKRoots(); err != nil {
 		return nil, err

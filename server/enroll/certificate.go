@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -23,6 +24,7 @@ type certificate struct {
 
 var (
 	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidEKCertificate   = asn1.ObjectIdentifier{2, 23, 133, 8, 1} // tcg-kp-EKCertificate
 	oidTPMManufacturer = asn1.ObjectIdentifier{2, 23, 133, 2, 1}
 	oidTPMModel        = asn1.ObjectIdentifier{2, 23, 133, 2, 2}
 	oidTPMVersion      = asn1.ObjectIdentifier{2, 23, 133, 2, 3}
@@ -70,8 +72,25 @@ func readCertificate(der []byte) (*certificate, error) {
 		}
 		c.UnhandledCriticalExtensions = slices.DeleteFunc(c.UnhandledCriticalExtensions, oidSubjectAltName.Equal)
 	}
+	if !cert.forEK() {
+		return nil, errPurpose
+	}
 	return cert, nil
 }
+
+// forEK reports whether a certificate was issued for an endorsement key: by its
+// extended key usage, or, where it names none, by a TPM in its alternative name.
+// A CA of an operator's own may issue certificates for other purposes too, and
+// whoever holds such a key must not pass as a TPM.
+func (c *certificate) forEK() bool {
+	usages := c.x509.UnknownExtKeyUsage
+	if len(usages)+len(c.x509.ExtKeyUsage) == 0 {
+		return c.Manufacturer != "" && c.Model != ""
+	}
+	return slices.ContainsFunc(usages, oidEKCertificate.Equal)
+}
+
+var errPurpose = errors.New("certificate was not issued for an endorsement key")
 
 var errOtherKey = errors.New("EK certificate is for another key")
 
@@ -152,11 +171,18 @@ func parseChain(chain []attest.Bytes) []*x509.Certificate {
 		if err != nil {
 			continue
 		}
-		if c, err := x509.ParseCertificate(der); err == nil {
+		if c, err := x509.ParseCertificate(der); err == nil && affordable(c) {
 			certs = append(certs, c)
 		}
 	}
 	return certs
+}
+
+// affordable reports whether a stranger's certificate may be asked to verify
+// another: a huge RSA key makes that arbitrarily dear.
+func affordable(c *x509.Certificate) bool {
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	return !ok || key.N.BitLen() <= 4096 && key.E <= 65537
 }
 
 // weakModulus reports whether an RSA modulus bears the fingerprint of

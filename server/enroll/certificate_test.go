@@ -34,6 +34,16 @@ func altName(t testing.TB, labels pkix.RDNSequence, tail ...byte) pkix.Extension
 	return pkix.Extension{Id: oidSubjectAltName, Critical: true, Value: names}
 }
 
+// usage is an extended key usage extension.
+func usage(t testing.TB, purposes ...asn1.ObjectIdentifier) pkix.Extension {
+	t.Helper()
+	b, err := asn1.Marshal(purposes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: b}
+}
+
 func tpmLabels() pkix.RDNSequence {
 	return pkix.RDNSequence{
 		{{Type: oidTPMManufacturer, Value: "id:53544D20"}},
@@ -78,8 +88,11 @@ func TestReadCertificate(t *testing.T) {
 		"too large":              {append(bytes.Clone(good), make([]byte, 9000)...), false, 0},
 		"a CA":                   {issue(t, true), false, 0},
 		"bytes behind the name":  {issue(t, false, altName(t, tpmLabels(), 5, 0)), false, 0},
+		"for an EK by its usage": {issue(t, false, usage(t, oidEKCertificate)), true, 0},
+		"for a web server":       {issue(t, false, altName(t, tpmLabels()), usage(t, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1})), false, 0},
+		"for any purpose":        {issue(t, false, altName(t, tpmLabels()), usage(t, asn1.ObjectIdentifier{2, 5, 29, 37, 0})), false, 0},
 		"unknown critical stays": {issue(t, false, altName(t, tpmLabels()), unknown), true, 1},
-		"without a name":         {issue(t, false), true, 0},
+		"without name and usage": {issue(t, false), false, 0},
 	} {
 		c, err := readCertificate(test.der)
 		if (err == nil) != test.fine {
@@ -157,6 +170,23 @@ func TestForgedCertificateIsNotListed(t *testing.T) {
 	}
 }
 
+// A huge RSA key beside the leaf verifies nothing.
+func TestDearIntermediatesAreLeftOut(t *testing.T) {
+	modulus := new(big.Int).Lsh(big.NewInt(1), 8000)
+	for name, test := range map[string]struct {
+		key  *rsa.PublicKey
+		want bool
+	}{
+		"2048 bits":     {&rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2047), E: 65537}, true},
+		"8000 bits":     {&rsa.PublicKey{N: modulus, E: 65537}, false},
+		"huge exponent": {&rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2047), E: 1<<31 - 1}, false},
+	} {
+		if got := affordable(&x509.Certificate{PublicKey: test.key}); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestWeakModulus(t *testing.T) {
 	product := big.NewInt(1)
 	for p := int64(3); p <= 167; p += 2 {
@@ -184,7 +214,7 @@ func TestWeakModulus(t *testing.T) {
 // CA's; padding changes nothing, and a missing byte is never forgiven.
 func FuzzCertificate(f *testing.F) {
 	f.Add(issue(f, false, altName(f, tpmLabels())))
-	f.Add(append(issue(f, false), 0xff, 0xff))
+	f.Add(append(issue(f, false, usage(f, oidEKCertificate)), 0xff, 0xff))
 	f.Add(issue(f, true))
 	f.Add([]byte{0x30, 0x80, 0, 0})
 	f.Fuzz(func(t *testing.T, der []byte) {

@@ -37,6 +37,7 @@ func Finish(finish *attest.EnrolFinish, sealer *Sealer, place Place, now time.Ti
 		return nil, err
 	}
 	c.Platform, c.Level, c.Cause = begin.Platform, session.Level, session.Cause
+	c.Issuer, c.CertSerial = session.Issuer, session.CertSerial
 	transcript := attest.EnrolTranscript(session.Begin, finish.Session, session.Nonce, place.Origin, place.Tenant)
 	if c.Kind == attest.KindTPM {
 		if err := residence(c, session, finish, transcript); err != nil {

@@ -111,7 +111,7 @@ func judgeTPM(begin *attest.EnrolBegin, roots *reference.EKRoots, listed func(c 
 		c.Level, c.Cause = verify.TPMUnverified, CauseWeakKey
 		return c, nil
 	}
-	if c.Level < verify.TPMListed && listed(c) {
+	if listed(c) && c.Level < verify.TPMListed {
 		c.Level, c.Cause = verify.TPMListed, CauseNone
 	}
 	return c, nil

@@ -23,12 +23,15 @@ type Session struct {
 	// Begin are the exact bytes of the first message.
 	Begin []byte `json:"begin"`
 	// Secret is what the TPM must release; nil for softkey.
-	Secret  []byte        `json:"secret,omitempty"`
-	Nonce   attest.Digest `json:"nonce"`
-	Issued  time.Time     `json:"issued"`
-	Level   verify.Level  `json:"level"`
-	Cause   Cause         `json:"cause"`
-	TokenID string        `json:"token_id,omitempty"`
+	Secret []byte        `json:"secret,omitempty"`
+	Nonce  attest.Digest `json:"nonce"`
+	Issued time.Time     `json:"issued"`
+	Level  verify.Level  `json:"level"`
+	Cause  Cause         `json:"cause"`
+	// Issuer and CertSerial are the Candidate's: a verified certificate's name.
+	Issuer     string `json:"issuer,omitempty"`
+	CertSerial string `json:"cert_serial,omitempty"`
+	TokenID    string `json:"token_id,omitempty"`
 }
 
 // Sealer seals sessions under a key that only this server's replicas have. A new
@@ -83,7 +86,7 @@ func (s *Sealer) Open(sealed []byte, now time.Time) (*Session, error) {
 // TPM with this EK can release, and only to a key with this AK's Name
 // (TPM 2.0 Part 1 §24). It needs no TPM.
 func Challenge(c *Candidate, begin []byte, tokenID string, sealer *Sealer, now time.Time) (*attest.EnrolChallenge, error) {
-	session := &Session{Begin: begin, Issued: now, Level: c.Level, Cause: c.Cause, TokenID: tokenID}
+	session := &Session{Begin: begin, Issued: now, Level: c.Level, Cause: c.Cause, Issuer: c.Issuer, CertSerial: c.CertSerial, TokenID: tokenID}
 	if _, err := rand.Read(session.Nonce[:]); err != nil {
 		return nil, fmt.Errorf("making nonce: %w", err)
 	}
