@@ -104,6 +104,7 @@ func (a *Agent) refusedReport(ctx context.Context, err error) error {
 			e.Seq, e.Last = r.Resync.Seq, r.Resync.Last
 			e.Nonce = hold(r.Resync.Nonce, r.Resync.NonceS, a.Now())
 		}
+		a.noteEpoch(ctx)
 		err = fmt.Errorf("%w: %w", errGoOn, err)
 	case string(attest.QuoteNeeded):
 		e.OweQuote = true
@@ -114,6 +115,16 @@ func (a *Agent) refusedReport(ctx context.Context, err error) error {
 		a.closeKeys()
 	}
 	return errors.Join(err, a.save())
+}
+
+// noteEpoch takes the epoch of a server that still knows this device: it was
+// restored and the device survived, so that a later "device unknown" is not
+// taken for that restore.
+func (a *Agent) noteEpoch(ctx context.Context) {
+	e := a.state.Enrolled
+	if tenant, err := a.tenant(ctx); err == nil && tenant.Tenant == e.Tenant && tenant.Epoch > e.Epoch {
+		e.Epoch = tenant.Epoch
+	}
 }
 
 // sendLog answers the server's wish for the boot log. What fails is only noted:

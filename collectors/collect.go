@@ -65,10 +65,11 @@ func (h *hanging) add(claim string, back <-chan struct{}) {
 // Pace says how often a claim is worth looking at again while nothing is asked.
 type Pace time.Duration
 
-// Cheap claims are read from a few small files; Dear ones start a command that
-// may take seconds.
+// Cheap claims are read from a few small files; Brisk ones start a command that
+// answers at once; Dear ones start one that may take seconds.
 const (
 	Cheap = Pace(5 * time.Second)
+	Brisk = Pace(30 * time.Second)
 	Dear  = Pace(15 * time.Minute)
 )
 
@@ -76,8 +77,39 @@ const (
 // unknown(timeout); the dear ones start package managers.
 const (
 	cheapDeadline = 5 * time.Second
+	briskDeadline = 15 * time.Second
 	dearDeadline  = 60 * time.Second
 )
+
+// Lookout looks at a running machine for as long as a service runs.
+type Lookout struct {
+	// Machine is what is looked at.
+	Machine *Machine
+
+	mu    sync.Mutex
+	brisk time.Time // guarded by mu; when the brisk claims were last looked at
+}
+
+// Look looks at the dear claims, or at the cheap ones and, when it is time, the
+// brisk ones. The claims that it did not look at are unknown(not-collected).
+func (l *Lookout) Look(ctx context.Context, dear bool) posture.Claims {
+	now := l.Machine.Now()
+	none := posture.Unfilled(now, posture.NotCollected)
+	if dear {
+		return Refresh(ctx, l.Machine, Dear, none)
+	}
+	claims := Refresh(ctx, l.Machine, Cheap, none)
+	l.mu.Lock()
+	due := l.brisk.IsZero() || now.Sub(l.brisk).Abs() >= time.Duration(Brisk)
+	if due {
+		l.brisk = now
+	}
+	l.mu.Unlock()
+	if due {
+		claims = Refresh(ctx, l.Machine, Brisk, claims)
+	}
+	return claims
+}
 
 // collector fills one claim. It must not keep c after ctx ends.
 type collector struct {
@@ -119,7 +151,10 @@ func collect(ctx context.Context, m *Machine, all []collector, into posture.Clai
 // not awaited, when it does not come back: a hung kernel file cannot hang us.
 func one(ctx context.Context, m *Machine, c collector) posture.Claims {
 	limit := cheapDeadline
-	if c.pace == Dear {
+	switch c.pace {
+	case Brisk:
+		limit = briskDeadline
+	case Dear:
 		limit = dearDeadline
 	}
 	return within(ctx, limit, m, c)

@@ -25,7 +25,7 @@ func TestEveryListIsComplete(t *testing.T) {
 		var got []string
 		for _, c := range list {
 			got = append(got, c.claim)
-			if c.collect == nil || c.pace != Cheap && c.pace != Dear {
+			if c.collect == nil || c.pace != Cheap && c.pace != Brisk && c.pace != Dear {
 				t.Errorf("%s: %s has no collector or no pace", system, c.claim)
 			}
 		}
@@ -157,6 +157,52 @@ func TestWhyUnknown(t *testing.T) {
 	} {
 		if got := whyUnknown(fmt.Errorf("reading: %w", err)); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+}
+
+// A service looks at every claim: the cheap ones each time, the brisk ones when
+// it is time, the dear ones when told.
+func TestLookout(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	tree, err := NewTree(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Lookout{Machine: &Machine{Tree: tree, Now: func() time.Time { return at }}}
+	looked := func(dear bool) map[Pace]int {
+		claims := l.Look(context.Background(), dear)
+		seen := map[string]bool{}
+		for name, c := range claims.Each() {
+			seen[name] = c.Reason != posture.NotCollected
+		}
+		count := map[Pace]int{}
+		for _, c := range list() {
+			if seen[c.claim] {
+				count[c.pace]++
+			}
+		}
+		return count
+	}
+	want := map[Pace]int{}
+	for _, c := range list() {
+		want[c.pace]++
+	}
+	for i, step := range []struct {
+		after             time.Duration
+		dear              bool
+		cheap, brisk, all bool
+	}{
+		{0, false, true, true, false},
+		{5 * time.Second, false, true, false, false},
+		{25 * time.Second, false, true, true, false},
+		{0, true, false, false, true},
+		{-time.Hour, false, true, true, false}, // a clock that was set back hides nothing
+	} {
+		at = at.Add(step.after)
+		got := looked(step.dear)
+		if (got[Cheap] == want[Cheap]) != step.cheap || (want[Brisk] > 0 && (got[Brisk] == want[Brisk]) != step.brisk) || (want[Dear] > 0 && (got[Dear] == want[Dear]) != step.all) {
+			t.Errorf("step %d: looked at %v of %v", i, got, want)
 		}
 	}
 }

@@ -178,15 +178,15 @@ func TestRevokedForEver(t *testing.T) {
 	t.Parallel()
 	f := enrolled(t)
 	f.srv.Revoke(f.device, "lost")
-	for _, lost := range []bool{false, true} {
+	for _, reinstalled := range []bool{false, true} {
 		again := f.laptop.Copy("again")
 		again.UseToken(f.srv.Token(server.TokenRequest{MinLevel: verify.Software}))
-		if lost { // a new system, with a new key
+		if reinstalled { // another S, so another DK
 			again = f.srv.Laptop("again", f.chip.Setting(), f.srv.Token(server.TokenRequest{MinLevel: verify.Software}))
 		}
 		out := again.Do("enroll", "--again")
 		if out.Code != 1 || !strings.Contains(out.Stderr, attest.CodeRevoked) {
-			t.Fatalf("the revoked TPM enrols again, new system %v: exit code %d\n%s", lost, out.Code, out.Stderr)
+			t.Fatalf("the revoked TPM enrols again, reinstalled %v: exit code %d\n%s", reinstalled, out.Code, out.Stderr)
 		}
 	}
 	view := f.srv.Device(f.device)

@@ -103,9 +103,9 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// Of every message of the enrolment and of the reports after it the first reply
-// is lost, and then a request. The agent repeats itself; one device is there,
-// and each statement was accepted once.
+// The first reply to the enrolment is lost, and to the first report, and then a
+// request of each. The agent repeats itself; one device is there, and each
+// statement was accepted once.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
 	wire := servertest.NewWire(t)
@@ -163,8 +163,8 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
-// The agent is killed at each point of its protocol, with the message lost and
-// with the server having acted on it; then at random. It recovers by itself.
+// The agent is killed while it reports, before the server acted on it and after;
+// then at random. It recovers by itself.
 func TestAgentKilled(t *testing.T) {
 	t.Parallel()
 	wire := servertest.NewWire(t)

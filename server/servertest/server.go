@@ -281,9 +281,6 @@ func (s *Server) NextReport(id string) (view server.DeviceView) {
 	return view
 }
 
-// Said reports whether the server's log has a text.
-func (s *Server) Said(text string) bool { return s.said.has(text) }
-
 // File writes a private file that goes with the test, and returns its path.
 func File(t testing.TB, name, text string) string {
 	t.Helper()

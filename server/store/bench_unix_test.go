@@ -115,7 +115,7 @@ func benchRows(b *testing.B, s *Store, n int) (rows []*Hot) {
 			h.Reply = make([]byte, 700)
 			h.IssuedAt, h.QuotedAt, h.BootID = tx.Now(), tx.Now(), "6a1c5d0e-0f6b-4a39-9c43-1d1f4f1f2c55"
 			h.Clock = &attest.Clock{Clock: 1 << 33, ResetCount: 812, RestartCount: 3, Safe: true}
-			h.Nonces = []Nonce{{digestOf("n"), tx.Now(), tx.Now().Add(900e9)}}
+			h.Nonces = []Nonce{{Value: digestOf("n"), Issued: tx.Now(), Expires: tx.Now().Add(900e9)}}
 			rows = append(rows, h)
 			if err := tx.PutHot(h); err != nil {
 				return err

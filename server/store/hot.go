@@ -36,12 +36,10 @@ type Hot struct {
 	// Resync demands that the next statement is a full report, with a quote where
 	// the device has an AK. A new epoch sets it.
 	Resync bool
-	// NeedQuote demands a quote beside the next statement.
-	NeedQuote bool
-	// Resyncs and Forks count statements that were out of step, and those that
-	// looked like a second chain; ResyncedAt is when the last was.
-	Resyncs, Forks uint32
-	ResyncedAt     time.Time
+	// Resyncs counts statements that were out of step; ResyncedAt is when the last
+	// was.
+	Resyncs    uint32
+	ResyncedAt time.Time
 
 	n, rev int64
 	device string
@@ -51,6 +49,8 @@ type Hot struct {
 type Nonce struct {
 	Value           attest.Digest
 	Issued, Expires time.Time
+	// Resync is set when it was handed out to a device that was out of step.
+	Resync bool
 }
 
 // Hot reads where a device stands. In the first read after a restore its nonces
@@ -107,7 +107,6 @@ const (
 	hotClock
 	hotSafe
 	hotResync
-	hotNeedQuote
 )
 
 func (h *Hot) flags() (f uint64) {
@@ -118,7 +117,7 @@ func (h *Hot) flags() (f uint64) {
 		{hotLast, !h.Last.IsZero()}, {hotBase, !h.Base.IsZero()},
 		{hotRequest, !h.Request.IsZero()}, {hotLog, !h.Log.IsZero()},
 		{hotClock, h.Clock != nil}, {hotSafe, h.Clock != nil && h.Clock.Safe},
-		{hotResync, h.Resync}, {hotNeedQuote, h.NeedQuote},
+		{hotResync, h.Resync},
 	} {
 		if b.set {
 			f |= b.flag
@@ -150,14 +149,23 @@ func (h *Hot) pack(epoch uint64) []byte {
 	b = append(b, byte(len(h.BootID)))
 	b = append(b, h.BootID...)
 	b = binary.AppendUvarint(b, uint64(h.Resyncs))
-	b = binary.AppendUvarint(b, uint64(h.Forks))
 	b = append(b, byte(len(h.Nonces)))
 	for _, n := range h.Nonces {
 		b = append(b, n.Value[:]...)
+		b = append(b, nonceFlags(n))
 		b = binary.AppendVarint(b, millis(n.Issued))
 		b = binary.AppendVarint(b, millis(n.Expires)-millis(n.Issued))
 	}
 	return b
+}
+
+const nonceResync = 1
+
+func nonceFlags(n Nonce) byte {
+	if n.Resync {
+		return nonceResync
+	}
+	return 0
 }
 
 func (h *Hot) unpack(b []byte) (epoch uint64, err error) {
@@ -177,9 +185,9 @@ func (h *Hot) unpack(b []byte) (epoch uint64, err error) {
 		h.Clock = &attest.Clock{Clock: r.uvarint(), ResetCount: r.uint32(), RestartCount: r.uint32(),
 			Safe: f&hotSafe != 0}
 	}
-	h.Resync, h.NeedQuote = f&hotResync != 0, f&hotNeedQuote != 0
+	h.Resync = f&hotResync != 0
 	h.BootID = string(r.bytes(int(r.byte())))
-	h.Resyncs, h.Forks = r.uint32(), r.uint32()
+	h.Resyncs = r.uint32()
 	if n := int(r.byte()); n > attest.MaxNonces {
 		r.bad = true
 	} else if n > 0 {
@@ -188,6 +196,13 @@ func (h *Hot) unpack(b []byte) (epoch uint64, err error) {
 	for i := range h.Nonces {
 		n := &h.Nonces[i]
 		r.digest(true, &n.Value)
+		switch r.byte() {
+		case 0:
+		case nonceResync:
+			n.Resync = true
+		default:
+			r.bad = true
+		}
 		issued := r.varint()
 		n.Issued, n.Expires = instant(issued), instant(issued+r.varint())
 	}

@@ -26,8 +26,8 @@ func anyHot(r *rand.Rand) *Hot {
 	number := func() uint64 { return []uint64{0, 1, r.Uint64(), 1<<64 - 1}[r.IntN(4)] }
 	h := &Hot{
 		Seq: number(), Last: digest(), Base: digest(), Request: digest(), Log: digest(),
-		IssuedAt: at(), QuotedAt: at(), ResyncedAt: at(), Resync: r.IntN(2) > 0, NeedQuote: r.IntN(2) > 0,
-		Resyncs: uint32(number()), Forks: uint32(number()),
+		IssuedAt: at(), QuotedAt: at(), ResyncedAt: at(), Resync: r.IntN(2) > 0,
+		Resyncs: uint32(number()),
 	}
 	if r.IntN(2) > 0 {
 		h.Clock = &attest.Clock{Clock: number(), ResetCount: uint32(number()), RestartCount: uint32(number()), Safe: r.IntN(2) > 0}
@@ -38,7 +38,7 @@ func anyHot(r *rand.Rand) *Hot {
 	}
 	h.BootID = string(id)
 	for range r.IntN(attest.MaxNonces + 1) {
-		h.Nonces = append(h.Nonces, Nonce{digest(), at(), at()})
+		h.Nonces = append(h.Nonces, Nonce{digest(), at(), at(), r.IntN(2) > 0})
 	}
 	return h
 }

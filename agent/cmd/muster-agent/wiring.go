@@ -9,7 +9,6 @@ import (
 
 	"muster/agent"
 	"muster/attest"
-	"muster/attest/posture"
 	"muster/attest/softkey"
 	"muster/attest/tpm"
 	"muster/collectors"
@@ -30,13 +29,7 @@ func newAgent(s *agent.Settings) (*agent.Agent, error) {
 	return agent.New(agent.Config{
 		Settings: s,
 		Version:  programVersion(),
-		Look: func(ctx context.Context, dear bool) posture.Claims {
-			pace := collectors.Cheap
-			if dear {
-				pace = collectors.Dear
-			}
-			return collectors.Refresh(ctx, machine, pace, posture.Unfilled(time.Now(), posture.NotCollected))
-		},
+		Look:     (&collectors.Lookout{Machine: machine}).Look,
 		OpenKeys: openKeys,
 		BootID:   func() (string, error) { return agent.BootID("/") },
 		HTTP:     transport,
