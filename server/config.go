@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -58,8 +59,18 @@ const (
 	maxReportEvery     = 86400
 )
 
+// ErrConfig means that a setting is wrong: nothing was started.
+var ErrConfig = errors.New("settings")
+
 // complete fills defaults and checks what can be checked without starting.
 func (c *Config) complete() error {
+	if err := c.fill(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+func (c *Config) fill() error {
 	if c.Listen == "" {
 		c.Listen = defaultListen
 	}

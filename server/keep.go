@@ -213,6 +213,11 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 				return err
 			}
 		}
+		if ev.Cleared {
+			if err := audit(tx, "device "+d.row.ID, "device.tpm-cleared", d.row.ID, next.hot.Clock); err != nil {
+				return err
+			}
+		}
 		if !turned {
 			return nil
 		}

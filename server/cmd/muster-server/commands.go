@@ -83,6 +83,11 @@ type notFitError string
 
 func (e notFitError) Error() string { return string(e) }
 
+// usageError is a command line that cannot be meant, told by exit code 2.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 // printJSON writes a value for people and programs.
 func printJSON(v any) error {
 	e := json.NewEncoder(os.Stdout)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"muster/server"
 )
 
 // Exit codes: done, failed, wrong usage, not fit.
@@ -49,12 +51,16 @@ func run(args []string) int {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = parsed.Run(&commands.Settings)
 	var notFit notFitError
+	var usage usageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &notFit):
 		fmt.Fprintln(os.Stderr, "muster-server:", err)
 		return exitNotFit
+	case errors.As(err, &usage), errors.Is(err, server.ErrConfig):
+		fmt.Fprintln(os.Stderr, "muster-server:", err)
+		return exitUsage
 	default:
 		fmt.Fprintln(os.Stderr, "muster-server:", err)
 		return exitFailed

@@ -137,7 +137,7 @@ func (c *policyExplainCmd) input(ctx context.Context, s *settings, in *decide.In
 			return nil
 		})
 	}
-	return fmt.Errorf("give --device or --result")
+	return usageError("give --device or --result")
 }
 
 type policyDefaultCmd struct{}

@@ -30,6 +30,9 @@ type tokenCreateCmd struct {
 }
 
 func (c *tokenCreateCmd) Run(ctx context.Context, s *settings) error {
+	if c.Uses < 1 || c.Expires < time.Second {
+		return usageError("a token needs at least one use and a second to live")
+	}
 	return withControl(ctx, s, func(control *server.Control) error {
 		var made server.NewToken
 		err := control.Do(ctx, "POST", "/tokens", server.TokenRequest{
