@@ -180,13 +180,16 @@ type Resync struct {
 
 // Problem codes of the device protocol beside the [Code]s of Open.
 const (
-	CodeResync        = "resync"         // 409: signed, but out of step
-	CodeDeviceUnknown = "device-unknown" // 401: no such device, or MAC wrong
-	CodeRevoked       = "revoked"        // 403: for ever
-	CodeTokenRefused  = "token-refused"  // 403: unknown, used up, expired
-	CodeOriginWrong   = "origin-wrong"   // 409: transcript is of another origin
-	CodeSessionEnded  = "session-ended"  // 409: the challenge is too old
-	CodeRateLimited   = "rate-limited"   // 429
-	CodeUnavailable   = "unavailable"    // 503: could not be stored; nothing changed
-	CodeNotAccepted   = "not-accepted"   // 501: in the contract, not in this server yet
+	CodeResync        = "resync"              // 409: signed, but out of step
+	CodeDeviceUnknown = "device-unknown"      // 401: no such device, or MAC wrong
+	CodeRevoked       = "revoked"             // 403: for ever
+	CodeTokenRefused  = "token-refused"       // 403: unknown, used up, expired
+	CodeOriginWrong   = "origin-wrong"        // 409: transcript is of another origin
+	CodeSessionEnded  = "session-ended"       // 409: the challenge is too old
+	CodeRateLimited   = "rate-limited"        // 429
+	CodeUnavailable   = "unavailable"         // 503: could not be stored; nothing changed
+	CodeNotAccepted   = "not-accepted"        // 501: in the contract, not in this server yet
+	CodeQueueFull     = "queue-full"          // 503: too many devices wait for an approval
+	CodeTwoDevices    = "keys-of-two-devices" // 409: EK and AK belong to different devices
+	CodePlainHTTP     = "plain-http"          // 403: secrets do not go over this wire
 )

@@ -143,7 +143,7 @@ func TestRestoredBackup(t *testing.T) {
 	before := epoch(t, f.srv)
 
 	f.srv.Stop()
-	if _, err := server.Restore(context.Background(), f.srv.Config, backup); err != nil {
+	if _, err := server.Restore(context.Background(), f.srv.Config, backup, false); err != nil {
 		t.Fatal(err)
 	}
 	f.srv.Start()

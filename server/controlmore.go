@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"runtime/debug"
@@ -239,9 +240,16 @@ func (s *Server) backup(r *http.Request, body []byte) (any, error) {
 }
 
 // Restore puts a backup in place of the database of a server that does not run.
-// It returns where the old one was put aside.
-func Restore(ctx context.Context, config Config, from string) (aside string, err error) {
-	return store.Restore(ctx, from, store.Config{Path: config.path(databaseFile), Now: time.Now})
+// It returns where the old one was put aside. The revocation journal must be in
+// the data folder, unless revocations since the backup may be forgotten.
+func Restore(ctx context.Context, config Config, from string, withoutJournal bool) (aside string, err error) {
+	path := config.path(databaseFile)
+	aside, err = store.Restore(ctx, from, store.Config{Path: path, Now: time.Now, WithoutJournal: withoutJournal})
+	if errors.Is(err, store.ErrNoJournal) {
+		err = fmt.Errorf("%w; put the newest %s.revocations of this server into %s, or give --without-journal and revoke again what was revoked since",
+			err, databaseFile, filepath.Dir(path))
+	}
+	return aside, err
 }
 
 // AuditCheck is what a check of the audit log found.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,7 +153,7 @@ func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.E
 	case errors.Is(err, store.ErrTokenRefused):
 		return nil, tokenRefused()
 	case errors.Is(err, store.ErrTaken):
-		return nil, refuse(http.StatusConflict, "keys-of-two-devices", "These keys belong to two devices that this server knows.",
+		return nil, refuse(http.StatusConflict, attest.CodeTwoDevices, "These keys belong to two devices that this server knows.",
 			"Ask the administrator to revoke one of them.")
 	case err != nil:
 		return nil, err
@@ -206,7 +207,7 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled) (*device, error) {
 	return s.newDevice(row)
 }
 
-// knownAs finds the device that already has one of the keys; a dead key is
+// knownAs finds the device that has, or ever had, one of the keys; a dead key is
 // ErrRevoked.
 func (s *Server) knownAs(tx *store.Tx, c *enroll.Candidate) (*store.Device, error) {
 	var akName []byte
@@ -220,13 +221,18 @@ func (s *Server) knownAs(tx *store.Tx, c *enroll.Candidate) (*store.Device, erro
 	if dead {
 		return nil, store.ErrRevoked
 	}
-	row, err := tx.DeviceByDK(c.DK.ID)
-	if c.Kind == attest.KindTPM && errors.Is(err, store.ErrNotFound) {
-		if row, err = tx.DeviceByAK(akName); errors.Is(err, store.ErrNotFound) {
-			row, err = tx.DeviceByEK(c.EKHash)
-		}
+	list, err := tx.DevicesByAnchor(c.EKHash, akName, c.DK.ID)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(list) == 0:
+		return nil, store.ErrNotFound
+	case slices.ContainsFunc(list, func(d *store.Device) bool { return d.State == attest.Revoked }):
+		return nil, store.ErrRevoked
+	case len(list) > 1:
+		return nil, store.ErrTaken // EK of one, AK of another
 	}
-	return row, err
+	return list[0], nil
 }
 
 // Causes of pending that no key shows.
@@ -278,7 +284,7 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 		return err
 	}
 	if full {
-		return refuse(http.StatusServiceUnavailable, "queue-full", "Too many devices wait for an approval.",
+		return refuse(http.StatusServiceUnavailable, attest.CodeQueueFull, "Too many devices wait for an approval.",
 			"Ask the administrator to look at the queue, or for a token.")
 	}
 	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."

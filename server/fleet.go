@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,9 @@ type device struct {
 	wasAudited bool
 
 	secret atomic.Pointer[attest.Digest] // for attest.MAC
+	// stale: the stored row changed, by whatever way; it is read again before the
+	// next answer.
+	stale atomic.Bool
 
 	// answers are what checks read.
 	answers atomic.Pointer[answers]
@@ -177,15 +181,59 @@ func (s *Server) current(id string) *answers {
 		return nil
 	}
 	a := d.answers.Load()
-	if !s.holds(a) {
+	if d.stale.Load() || !s.holds(a) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		if err := s.refresh(d); err != nil {
+			s.log.Error("device not read again; it is denied", "device", id, "error", err)
+			return nil
+		}
 		// Another check may have done it while this one waited.
 		if a = d.answers.Load(); !s.holds(a) {
 			a = s.decideFor(d, s.now())
 		}
 	}
 	return a
+}
+
+// committed hears of every change that became durable, before the change is
+// answered: no check that begins afterwards is answered from what was before.
+func (s *Server) committed(changes []store.Change) {
+	for _, c := range changes {
+		if c.Kind != store.DeviceChanged {
+			continue
+		}
+		if d := s.fleet.get(c.Subject); d != nil {
+			d.stale.Store(true)
+		}
+	}
+}
+
+// refresh reads a device again if its stored row changed. The caller holds d.mu.
+func (s *Server) refresh(d *device) error {
+	if !d.stale.CompareAndSwap(true, false) {
+		return nil
+	}
+	err := s.reread(context.Background(), d)
+	if err != nil {
+		d.stale.Store(true)
+	}
+	return err
+}
+
+// reread makes a device what is stored of it. The caller holds d.mu.
+func (s *Server) reread(ctx context.Context, d *device) error {
+	return s.store.View(ctx, func(tx *store.Tx) error {
+		row, err := tx.Device(d.row.ID)
+		if err != nil {
+			return err
+		}
+		fresh, err := s.remember(tx, row)
+		if err == nil {
+			d.take(fresh)
+		}
+		return err
+	})
 }
 
 // holds reports whether answers are of the running policy and still true.

@@ -14,13 +14,6 @@ import (
 	"muster/server/verify"
 )
 
-// keptReports is how many changed reports are kept of each device, at least; the
-// older ones go once in pruneEvery statements.
-const (
-	keptReports = 100
-	pruneEvery  = 16
-)
-
 // load reads everything that checks and reports need into memory.
 func (s *Server) load(ctx context.Context) error {
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
@@ -202,11 +195,6 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 			if err := tx.AddReport(d.row.ID, report); err != nil {
 				return err
 			}
-			if report.Seq%pruneEvery == 0 {
-				if _, err := tx.PruneReports(d.row.ID, keptReports); err != nil {
-					return err
-				}
-			}
 		}
 		if book != nil {
 			if err := tx.PutGrace(d.row.ID, book); err != nil {
@@ -272,7 +260,7 @@ func changedBook(before, now decide.GraceBook) ([]byte, error) {
 // storeChange writes an administrator's change of a device.
 func (s *Server) storeChange(tx *store.Tx, row *store.Device, hot *store.Hot, action string, detail any) error {
 	if row.State == attest.Revoked {
-		if err := tx.RevokeDevice(row.ID, localActor, row.RevokedWhy); err != nil {
+		if _, err := tx.RevokeDevice(row.ID, localActor, row.RevokedWhy); err != nil {
 			return err
 		}
 		stored, err := tx.Device(row.ID)

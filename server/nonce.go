@@ -87,7 +87,7 @@ func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 		return nil, &attest.Error{Code: attest.LogDigest, Detail: err.Error()}
 	}
 	d.mu.Lock()
-	named := d.hot.Log
+	named, id := d.hot.Log, d.row.ID
 	d.mu.Unlock()
 	if want != named {
 		return nil, &attest.Error{Code: attest.LogDigest, Detail: "not the log that the last quote named"}
@@ -99,7 +99,7 @@ func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Update(r.Context(), func(tx *store.Tx) error { return tx.AddBootLog(packed) }); err != nil {
+	if err := s.store.Update(r.Context(), func(tx *store.Tx) error { return tx.AddBootLog(id, packed) }); err != nil {
 		return nil, err
 	}
 	return struct{}{}, nil

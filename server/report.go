@@ -173,17 +173,7 @@ func (s *Server) mayBeStale(ctx context.Context, d *device, err error) error {
 	if !errors.Is(err, store.ErrStale) {
 		return err
 	}
-	again := s.store.View(ctx, func(tx *store.Tx) error {
-		row, err := tx.Device(d.row.ID)
-		if err != nil {
-			return err
-		}
-		fresh, err := s.remember(tx, row)
-		if err == nil {
-			d.take(fresh)
-		}
-		return err
-	})
+	again := s.reread(ctx, d)
 	return errors.Join(err, again)
 }
 

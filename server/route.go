@@ -63,7 +63,7 @@ func (s *Server) Handler() http.Handler {
 			}
 		}()
 		if !s.config.private(r) {
-			answerError(w, s.log, refuse(http.StatusForbidden, "plain-http",
+			answerError(w, s.log, refuse(http.StatusForbidden, attest.CodePlainHTTP,
 				"This listener speaks plain HTTP and serves its own machine and the trusted proxies only.", "Use the server's public URL."))
 			return
 		}

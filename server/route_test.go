@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"log/slog"
 	"net/http"
@@ -12,6 +15,9 @@ import (
 	"time"
 
 	"muster/attest"
+	"muster/attest/posture"
+	"muster/server/store"
+	"muster/server/verify"
 )
 
 func newTestServer(t *testing.T, config Config) *Server {
@@ -141,5 +147,49 @@ func TestPublicURLIsFixed(t *testing.T) {
 	_, err = New(context.Background(), Config{DataDir: dir, PublicURL: "https://two.example"}, slog.New(slog.DiscardHandler), time.Now)
 	if err == nil || !strings.Contains(err.Error(), "one.example") {
 		t.Errorf("another public URL: %v", err)
+	}
+}
+
+// A device that is revoked by any way (another device's revocation, a journal) is
+// denied by the next check, without anybody telling the fleet.
+func TestStoredChangeIsSeenAtOnce(t *testing.T) {
+	s := newTestServer(t, Config{})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := &store.Device{
+		ID: newDeviceID(), State: attest.Active, Class: verify.ClassCorporate, Platform: posture.Linux,
+		Keys: store.Keys{Kind: attest.KindSoft, DK: point, DKID: attest.KeyID(&key.PublicKey)},
+	}
+	if err := s.store.Update(t.Context(), func(tx *store.Tx) error { return tx.InsertDevice(row) }); err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.newDevice(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.seat(d)
+	if got := string(s.Check(row.ID, "wiki").Bytes()); !strings.Contains(got, "no-report") {
+		t.Fatalf("before: %s", got)
+	}
+	if err := s.store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.RevokeDevice(row.ID, "test", "gone")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.Check(row.ID, "wiki")
+	if d.row.State != attest.Revoked {
+		t.Errorf("a check after the revocation still works with state %s", d.row.State)
+	}
+	s.store.Close() // what cannot be read again is denied
+	d.stale.Store(true)
+	if s.Check(row.ID, "wiki").Allowed() {
+		t.Error("allowed without a store")
 	}
 }

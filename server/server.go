@@ -72,7 +72,7 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if _, _, err := loadPolicy(config.Policy); err != nil {
 		return nil, err // before the store is made or touched
 	}
-	if s.store, err = store.Open(ctx, store.Config{Path: config.path(databaseFile), Now: s.now, Log: log}); err != nil {
+	if s.store, err = store.Open(ctx, store.Config{Path: config.path(databaseFile), Now: s.now, Log: log, Committed: s.committed}); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
 	begin := s.ReloadPolicy

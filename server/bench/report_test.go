@@ -2,6 +2,10 @@ package bench
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"os"
@@ -60,15 +64,25 @@ func processorTime(b *testing.B, dataDir string) time.Duration {
 
 // BenchmarkReport measures the whole path of a statement in a real server
 // process, from bytes on a kept-alive connection to the commit and the reply:
-// the server's processor time for each. Devices report from several connections
-// at once, as a fleet does.
+// the server's processor time for each, from one connection at a time and from
+// a hundred at once, which share commits.
 func BenchmarkReport(b *testing.B) {
-	for _, full := range []bool{true, false} {
-		name := map[bool]string{true: "full-report", false: "heartbeat"}[full]
-		b.Run(name, func(b *testing.B) {
-			s := servertest.Launch(b, func(c *server.Config) {
-				c.ReportEvery = 3600
-				c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for _, c := range []struct {
+		name        string
+		full        bool
+		connections int
+	}{
+		{"full-report/1-connection", true, 1},
+		{"full-report/100-connections", true, 100},
+		{"heartbeat/1-connection", false, 1},
+		{"heartbeat/100-connections", false, 100},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			full := c.full
+			s := servertest.Launch(b, func(config *server.Config) {
+				config.ReportEvery = 3600
+				config.Policy = "testdata/policy.yaml"
+				config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			})
 			token := s.Token(server.TokenRequest{Class: verify.ClassCorporate, Uses: devices, ExpiresS: 600, MinLevel: verify.Software})
 			fleet := make([]*servertest.SoftDevice, devices)
@@ -80,14 +94,40 @@ func BenchmarkReport(b *testing.B) {
 				fleet[i].Claims = healthy(b)
 			}
 			before, start := processorTime(b, s.Config.DataDir), time.Now()
-			report(b, fleet, full)
+			report(b, fleet, full, c.connections)
 			wall := time.Since(start)
 			each := float64((processorTime(b, s.Config.DataDir) - before).Microseconds()) / (devices * statements)
+			bare := bareVerify(b)
+			b.ReportMetric(bare, "bare-p256-verify-µs")
+			b.ReportMetric(each/bare, "ratio")
 			b.ReportMetric(each, "server-CPU-µs/statement")
 			b.ReportMetric(devices*statements/wall.Seconds(), "statements/s")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// bareVerify measures the one signature check in a statement's path, in the same
+// run: the machine's speed, to read the others by.
+func bareVerify(b *testing.B) float64 {
+	b.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := sha256.Sum256(nil)
+	signature, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	const times = 4000
+	start := time.Now()
+	for range times {
+		if !ecdsa.VerifyASN1(&key.PublicKey, sum[:], signature) {
+			b.Fatal(errSignature)
+		}
+	}
+	return float64(time.Since(start).Microseconds()) / times
 }
 
 // healthy is this machine's own report, about 4 kB as a JWS, with every claim
@@ -106,8 +146,8 @@ func healthy(b *testing.B) *posture.Claims {
 	return &claims
 }
 
-// report sends every statement of every device, from 20 workers.
-func report(b *testing.B, fleet []*servertest.SoftDevice, full bool) {
+// report sends every statement of every device, from so many workers.
+func report(b *testing.B, fleet []*servertest.SoftDevice, full bool, connections int) {
 	b.Helper()
 	queue := make(chan *servertest.SoftDevice, len(fleet))
 	for _, d := range fleet {
@@ -115,7 +155,7 @@ func report(b *testing.B, fleet []*servertest.SoftDevice, full bool) {
 	}
 	close(queue)
 	var workers sync.WaitGroup
-	for range 20 {
+	for range connections {
 		workers.Go(func() {
 			for d := range queue {
 				for range statements {

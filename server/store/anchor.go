@@ -43,6 +43,28 @@ func (t *Tx) Anchors(device string) (list []Anchor, err error) {
 	return list, err
 }
 
+// DevicesByAnchor lists the devices, revoked ones too, that have one of the keys
+// or ever had it, each once, those that enrolled first first. Absent keys are
+// zero or nil, and find nothing.
+func (t *Tx) DevicesByAnchor(ek attest.Digest, ak []byte, dk attest.Digest) (list []*Device, err error) {
+	err = t.query(func(row scanner) error {
+		d, err := scanDevice(row)
+		list = append(list, d)
+		return err
+	}, "SELECT "+deviceColumns+` FROM devices WHERE n IN (
+		SELECT n FROM anchors WHERE ek_hash = ? UNION
+		SELECT n FROM anchors WHERE ak_name = ? UNION
+		SELECT n FROM anchors WHERE dk_id = ?) ORDER BY n`, orNull(ek), ak, orNull(dk))
+	return list, err
+}
+
+// RecentAnchors counts the identities that a device got at or after a time.
+func (t *Tx) RecentAnchors(device string, since time.Time) (count int, err error) {
+	err = t.first([]any{&count}, `SELECT count(*) FROM anchors WHERE n = (SELECT n FROM devices WHERE id = ?)
+		AND from_at >= ?`, device, millis(since))
+	return count, err
+}
+
 // anchor adds to the history when the device's identity is another than the
 // last one there.
 func (t *Tx) anchor(d *Device) error {

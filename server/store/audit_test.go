@@ -152,7 +152,7 @@ func TestDatabasePutBackByHandStartsAnEpoch(t *testing.T) {
 		t.Fatal("a restart started an epoch")
 	}
 	audited(t, s, 4, 5)
-	update(t, s, func(tx *Tx) error { return tx.RevokeDevice("a", "admin", "stolen") })
+	update(t, s, func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") })
 	s.Close()
 	if err := os.WriteFile(path, old, 0o600); err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestDatabasePutBackByHandStartsAnEpoch(t *testing.T) {
 		}
 		return nil
 	})
-	if head, err := s.VerifyAudit(context.Background()); err != nil || head.Seq != 4 {
+	if head, err := s.VerifyAudit(context.Background()); err != nil || head.Seq != 5 {
 		t.Errorf("head %d, %v", head.Seq, err)
 	}
 	s.Close()

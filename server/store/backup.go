@@ -16,8 +16,8 @@ import (
 // Backup writes a consistent copy of the database to a new file for the owner
 // alone, while updates go on. A file that is there is ErrExists. The copy is
 // marked: whether it comes back by Restore or by hand, opening it starts a new
-// epoch. Keep the revocation journal too: a backup without it forgets what was
-// revoked later.
+// epoch. Keep the revocation journal too, the newest that there is: a backup
+// without it is not restored, since it would forget what was revoked later.
 func (s *Store) Backup(ctx context.Context, to string) (err error) {
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {

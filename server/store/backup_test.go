@@ -47,7 +47,7 @@ func TestBackupUnderLoadAndRestore(t *testing.T) {
 	if info, err := os.Stat(backup); err != nil || info.Mode().Perm()&0o077 != 0 {
 		t.Errorf("backup: %v, %v", info.Mode(), err)
 	}
-	update(t, s, func(tx *Tx) error { return tx.RevokeDevice("lost", "admin", "stolen") })
+	update(t, s, func(tx *Tx) error { return revoke(tx, "lost", "admin", "stolen") })
 	update(t, s, func(tx *Tx) error {
 		d, err := tx.Device("moved")
 		if err != nil {
@@ -275,6 +275,13 @@ func TestRestoreToNothing(t *testing.T) {
 	if err := s.Backup(context.Background(), path+".bak"); err != nil {
 		t.Fatal(err)
 	}
+	s.Close()
+	if err := os.MkdirAll(filepath.Dir(fresh), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+journalSuffix, fresh+journalSuffix); err != nil {
+		t.Fatal(err)
+	}
 	aside, err := restore(fresh, path+".bak")
 	if err != nil || aside != "" {
 		t.Fatal(aside, err)
@@ -304,4 +311,65 @@ func TestInterruptedRestoreIsNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	openAt(t, path)
+}
+
+// Without a journal that goes as far as the backup, what was revoked since would
+// come back to life: only on demand, however the backup comes back.
+func TestRestoreNeedsTheJournal(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, path string) error{
+		"gone":  func(_ *testing.T, path string) error { return os.Remove(path + journalSuffix) },
+		"empty": func(_ *testing.T, path string) error { return os.Truncate(path+journalSuffix, 0) },
+		"older than the backup": func(t *testing.T, path string) error {
+			b, err := os.ReadFile(path + journalSuffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := bytes.SplitAfter(b, []byte("\n"))[:2] // the tenant, and the first opening
+			return os.WriteFile(path+journalSuffix, bytes.Join(first, nil), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			openAt(t, path).Close()
+			s := openAt(t, path)
+			update(t, s, insert("a"))
+			if err := s.Backup(context.Background(), path+".bak"); err != nil {
+				t.Fatal(err)
+			}
+			update(t, s, func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") })
+			s.Close()
+			if err := spoil(t, path); err != nil {
+				t.Fatal(err)
+			}
+			live, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := restore(path, path+".bak"); !errors.Is(err, ErrNoJournal) {
+				t.Fatalf("restored: %v", err)
+			}
+			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, live) {
+				t.Fatal("the refused restore changed the database")
+			}
+			byHand, err := os.ReadFile(path + ".bak")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, byHand, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the first try must not make what the second lacks
+				if _, err := Open(context.Background(), Config{Path: path, Now: newClock().now}); !errors.Is(err, ErrNoJournal) {
+					t.Fatalf("opened, put back by hand: %v", err)
+				}
+			}
+			if _, err := Restore(context.Background(), path+".bak", Config{Path: path, Now: newClock().now, WithoutJournal: true}); err != nil {
+				t.Fatal(err)
+			}
+			s = openAt(t, path)
+			if s.Epoch() < 2 || state(t, s, "a") != attest.Active {
+				t.Errorf("epoch %d, device %s", s.Epoch(), state(t, s, "a"))
+			}
+		})
+	}
 }

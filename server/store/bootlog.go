@@ -12,7 +12,7 @@ import (
 	"muster/attest"
 )
 
-// BootLog is a boot log ready to be kept. It is kept once, whichever devices
+// BootLog is a boot log ready to be kept. It is kept once, however many devices
 // have it.
 type BootLog struct {
 	Digest attest.Digest // SHA-256 of the log
@@ -38,11 +38,51 @@ func PackBootLog(log []byte) (*BootLog, error) {
 	return &BootLog{Digest: sha256.Sum256(log), size: len(log), packed: b.Bytes()}, nil
 }
 
-// AddBootLog keeps a log; one that is there stays as it is.
-func (t *Tx) AddBootLog(l *BootLog) error {
-	_, err := t.exec(`INSERT INTO boot_logs (digest, first_seen, size, packed) VALUES (?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, l.Digest[:], millis(t.now), l.size, l.packed)
-	return err
+// keptLogs is how many boot logs are kept of each device: those of the systems
+// that it starts in turn.
+const keptLogs = 4
+
+// AddBootLog keeps a log of a device; one that is there stays as it is. A log
+// goes when it is no longer among the last four of any device. ErrNotFound
+// without the device.
+func (t *Tx) AddBootLog(device string, l *BootLog) error {
+	var n int64
+	if err := t.first([]any{&n}, "SELECT n FROM devices WHERE id = ?", device); err != nil {
+		return err
+	}
+	if _, err := t.exec(`INSERT INTO boot_logs (digest, first_seen, size, packed) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, l.Digest[:], millis(t.now), l.size, l.packed); err != nil {
+		return err
+	}
+	return t.referToLog(n, l.Digest)
+}
+
+// referToLog makes a log, where it is kept, the newest of the device with that
+// row number.
+func (t *Tx) referToLog(n int64, digest attest.Digest) error {
+	if _, err := t.exec(`REPLACE INTO device_logs (n, digest) SELECT ?, digest FROM boot_logs
+		WHERE digest = ?`, n, digest[:]); err != nil {
+		return err
+	}
+	var old [][]byte
+	if err := t.query(func(row scanner) error {
+		var digest []byte
+		err := row.Scan(&digest)
+		old = append(old, digest)
+		return err
+	}, "SELECT digest FROM device_logs WHERE n = ? ORDER BY id DESC LIMIT -1 OFFSET ?", n, keptLogs); err != nil {
+		return err
+	}
+	for _, digest := range old {
+		if err := t.one("DELETE FROM device_logs WHERE n = ? AND digest = ?", n, digest); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM boot_logs WHERE digest = ?1 AND NOT EXISTS
+			(SELECT 1 FROM device_logs WHERE digest = ?1)`, digest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // HasBootLog tells whether a log is kept.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 )
 
@@ -69,10 +70,13 @@ func (s *Store) write() {
 	}
 }
 
-// member is a job of a group whose function succeeded.
+// member is a job of a group that has run. With err nothing of it is kept; it is
+// told so after the commit, since what it saw of the others is true only then.
 type member struct {
 	job     *job
+	err     error
 	changes []Change
+	later   []line
 	audited bool
 }
 
@@ -87,7 +91,7 @@ func (s *Store) group(first *job) {
 	}
 	members, err := s.gather(first)
 	if err == nil {
-		err = s.commit(len(members))
+		err = s.commit(members)
 	}
 	if err != nil {
 		s.abandon()
@@ -100,12 +104,29 @@ func (s *Store) group(first *job) {
 	s.feed.publish(members)
 	audited := false
 	for _, m := range members {
-		m.job.done <- nil
+		s.owed = append(s.owed, m.later...)
 		audited = audited || m.audited
+	}
+	s.settleJournal()
+	for _, m := range members {
+		m.job.done <- m.err
 	}
 	if audited {
 		s.checkpointAudit()
 	}
+}
+
+// settleJournal writes the lines that go behind a commit. Where the journal
+// cannot be written they stay owed to it, until the next group or the next start.
+func (s *Store) settleJournal() {
+	if len(s.owed) == 0 {
+		return
+	}
+	if err := s.journal.append(s.owed); err != nil {
+		s.log.Error("replaced keys not noted in the journal yet", "lines", len(s.owed), "error", err)
+		return
+	}
+	s.owed = nil
 }
 
 // gather runs the jobs of a group. Its error means that the transaction is lost,
@@ -115,12 +136,10 @@ func (s *Store) gather(first *job) (members []member, lost error) {
 		if !j.claimed.CompareAndSwap(false, true) {
 			continue // its caller has left
 		}
-		m, ok, err := s.run(j)
+		m, err := s.run(j)
+		members = append(members, m)
 		if err != nil {
 			return members, err
-		}
-		if ok {
-			members = append(members, m)
 		}
 	}
 	return members, nil
@@ -148,10 +167,10 @@ func (s *Store) begin() error {
 
 // commit makes the group durable: in WAL mode with synchronous=FULL this is one
 // fsync of the log.
-func (s *Store) commit(members int) error {
-	end := "COMMIT"
-	if members == 0 {
-		end = "ROLLBACK"
+func (s *Store) commit(members []member) error {
+	end := "ROLLBACK"
+	if slices.ContainsFunc(members, func(m member) bool { return m.err == nil }) {
+		end = "COMMIT"
 	}
 	if _, err := s.writer.exec(end); err != nil {
 		return fmt.Errorf("committing: %w", err)
@@ -166,32 +185,35 @@ func (s *Store) abandon() {
 	}
 }
 
-// run runs one job in its savepoint. ok tells that it awaits the commit;
-// otherwise it has its answer. lost means that the whole transaction is gone.
-func (s *Store) run(j *job) (m member, ok bool, lost error) {
-	if err := j.ctx.Err(); err != nil {
-		j.done <- err
-		return m, false, nil
+// run runs one job in its savepoint. lost means that the whole transaction is
+// gone, or may be.
+func (s *Store) run(j *job) (m member, lost error) {
+	m.job = j
+	if m.err = j.ctx.Err(); m.err != nil {
+		return m, nil
+	}
+	// Before any statement, so that settle notices whatever rolls back.
+	if _, err := s.writer.exec("SAVEPOINT update_"); err != nil {
+		return m, fmt.Errorf("starting update: %w", err)
 	}
 	tx := &Tx{c: s.writer, now: s.now().UTC(), epoch: s.epoch.Load(), writes: true}
-	err := s.call(tx, j.fn)
-	if err == nil && len(tx.lines) > 0 {
+	m.err = s.call(tx, j.fn)
+	if loses(tx.broken) {
+		return m, fmt.Errorf("transaction was lost: %w", tx.broken)
+	}
+	if m.err == nil && len(tx.lines) > 0 {
 		// The journal before the commit: a revocation that is on disk there and
 		// not in the database is applied at the next start; the reverse would be
 		// one that a restore forgets.
-		err = s.journal.append(tx.lines)
+		m.err = s.journal.append(tx.lines)
 	}
-	if tx.began {
-		lost = s.settle(err == nil)
+	if err := s.settle(m.err == nil); err != nil {
+		return m, err
 	}
-	if lost != nil && err == nil {
-		err = lost
+	if m.err == nil {
+		m.changes, m.later, m.audited = tx.changes, tx.later, tx.audited
 	}
-	if err != nil {
-		j.done <- err
-		return m, false, lost
-	}
-	return member{job: j, changes: tx.changes, audited: tx.audited}, true, nil
+	return m, nil
 }
 
 // call runs a function; its panic becomes an error, which denies. Afterwards
@@ -205,7 +227,7 @@ func (s *Store) call(tx *Tx, fn func(*Tx) error) (err error) {
 			// A function that overlooked a broken transaction has not succeeded.
 			err = tx.broken
 		}
-		tx.broken = errEnded
+		tx.ended = true
 	}()
 	return fn(tx)
 }

@@ -128,17 +128,20 @@ func TestNoReplyBeforeTheGroupsCommit(t *testing.T) {
 	}
 }
 
-// A deferred foreign key that points nowhere makes COMMIT itself fail.
+// failCommit makes COMMIT itself fail, with a deferred foreign key that points
+// nowhere.
+func failCommit(tx *Tx) error {
+	_, err := tx.exec("PRAGMA defer_foreign_keys = ON")
+	_, err2 := tx.exec("INSERT INTO grace (n, book) VALUES (12345, x'00')")
+	return errors.Join(err, err2)
+}
+
 func TestFailedCommitIsEverybodysError(t *testing.T) {
 	told := make(chan []Change, 10)
 	s := openAt(t, newPath(t), func(c *Config) { c.Committed = func(l []Change) { told <- l } })
 	errs := together(t, s,
 		insert("a"),
-		func(tx *Tx) error {
-			_, err := tx.exec("PRAGMA defer_foreign_keys = ON")
-			_, err2 := tx.exec("INSERT INTO grace (n, book) VALUES (12345, x'00')")
-			return errors.Join(err, err2)
-		},
+		failCommit,
 		insert("b"),
 	)
 	for i, err := range errs {
@@ -416,8 +419,8 @@ func TestRevokedIsForEver(t *testing.T) {
 		d.Keys.EKHash, d.Keys.DKID, d.Cause = digestOf("ek2"), digestOf("dk2"), "re-anchor"
 		return tx.UpdateDevice(d)
 	})
-	update(t, s, func(tx *Tx) error { return tx.RevokeDevice("a", "admin", "stolen") })
-	update(t, s, func(tx *Tx) error { return tx.RevokeDevice("a", "other", "again") })
+	update(t, s, func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") })
+	update(t, s, func(tx *Tx) error { return revoke(tx, "a", "other", "again") })
 	for name, change := range map[string]func(*Tx) error{
 		"update": func(tx *Tx) error {
 			d := laptop("a")

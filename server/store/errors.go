@@ -34,18 +34,44 @@ var (
 	// ErrJournal: the revocation journal is damaged or belongs to another
 	// database.
 	ErrJournal = errors.New("revocation journal")
+	// ErrNoJournal: the revocation journal is not beside a backup, or ends before
+	// it was made: revocations since then would be forgotten.
+	ErrNoJournal = errors.New("no revocation journal that goes as far as the backup")
 	// ErrExists: the file to write is there already.
 	ErrExists = errors.New("file exists")
 )
 
-// Extended result codes of SQLite (sqlite.org/rescode.html).
+// Result codes of SQLite (sqlite.org/rescode.html), some of them extended.
 const (
+	statementError       = 1
+	databaseFull         = 13
+	tooBig               = 18
 	constraint           = 19
 	constraintPrimaryKey = constraint | 6<<8
 	constraintTrigger    = constraint | 7<<8
 	constraintUnique     = constraint | 8<<8
 	constraintRowID      = constraint | 10<<8
 )
+
+// loses tells whether an error that a statement met ends its whole transaction.
+// With some SQLite rolls back by itself, with others it may
+// (sqlite.org/lang_transaction.html, 3.1): damage, I/O and memory count as lost
+// however they ended, and so does what is not SQLite's. A statement that was
+// refused, or did not fit, leaves the rest as it was unless its savepoint is gone.
+func loses(err error) bool {
+	var e *sqlite.Error
+	if err == nil {
+		return false
+	}
+	if !errors.As(err, &e) {
+		return true
+	}
+	switch e.Code() & 0xff {
+	case statementError, databaseFull, tooBig:
+		return false
+	}
+	return true
+}
 
 // constrained tells which constraint refused a statement; 0 when none did.
 func constrained(err error) int {

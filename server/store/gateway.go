@@ -74,8 +74,26 @@ func (t *Tx) gateways(where string, args ...any) (list []*Gateway, err error) {
 	return list, err
 }
 
-// RemoveGateway ends a credential.
+// RemoveGateway ends a credential for ever, in the journal too.
 func (t *Tx) RemoveGateway(id string) error {
+	var hash []byte
+	if err := t.first([]any{&hash}, "SELECT hash FROM gateways WHERE id = ?", id); err != nil {
+		return err
+	}
+	now := millis(t.now)
+	t.lines = append(t.lines, line{Kind: lineGateway, Epoch: t.epoch, Time: now, Gateway: id, Hash: hash,
+		Cause: causeRemoved})
+	_, err := t.endGateway(id, hash, now)
+	return err
+}
+
+// endGateway removes the credential with that hash, if it is there. It goes by
+// the hash: the id may have been given to another one since.
+func (t *Tx) endGateway(id string, hash []byte, at int64) (removed bool, err error) {
+	if err := t.kill(deadGateway, hash, id, at, causeRemoved); err != nil {
+		return false, err
+	}
+	n, err := t.exec("DELETE FROM gateways WHERE hash = ?", hash)
 	t.changed(GatewayChanged, id)
-	return t.one("DELETE FROM gateways WHERE id = ?", id)
+	return n > 0, err
 }

@@ -31,7 +31,7 @@ type Hot struct {
 	Clock *attest.Clock
 	// BootID is the last report's, at most 64 bytes.
 	BootID string
-	// Log names the boot log of the last quote.
+	// Log names the boot log of the last quote, which stays when it is kept.
 	Log attest.Digest
 	// Resync demands that the next statement is a full report, with a quote where
 	// the device has an AK. A new epoch sets it.
@@ -43,6 +43,7 @@ type Hot struct {
 
 	n, rev int64
 	device string
+	log    attest.Digest // Log as stored
 }
 
 // Nonce is one that was issued to a device. Times are kept to the millisecond.
@@ -66,7 +67,7 @@ func (t *Tx) Hot(device string) (*Hot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading state of device %s: %w", device, err)
 	}
-	h.Reply = reply
+	h.Reply, h.log = reply, h.Log
 	if epoch != t.epoch {
 		h.Nonces, h.Reply, h.Request, h.Resync = nil, nil, attest.Digest{}, true
 	}
@@ -90,7 +91,12 @@ func (t *Tx) PutHot(h *Hot) error {
 	}
 	h.rev++
 	t.changed(HotChanged, h.device)
-	return nil
+	known := h.Log == h.log || h.Log.IsZero()
+	h.log = h.Log
+	if known {
+		return nil
+	}
+	return t.referToLog(h.n, h.Log)
 }
 
 const maxBootID = 64

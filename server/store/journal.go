@@ -19,13 +19,14 @@ const journalSuffix = ".revocations"
 
 // Kinds of journal lines.
 const (
-	lineTenant = "tenant" // the first one: whose journal it is
-	lineOpen   = "open"   // the database was opened: generation, epoch
-	lineEpoch  = "epoch"  // a restore began an epoch, at an audit head
-	lineRevoke = "revoke" // keys of a revoked device
-	lineRetire = "retire" // a DK that its device replaced
-	lineAudit  = "audit"  // the audit log had this head
-	linePack   = "pack"   // a pack of reference values has at least this number
+	lineTenant  = "tenant"  // the first one: whose journal it is
+	lineOpen    = "open"    // the database was opened: generation, epoch
+	lineEpoch   = "epoch"   // a restore began an epoch, at an audit head
+	lineRevoke  = "revoke"  // keys of a revoked device
+	lineRetire  = "retire"  // a DK that its device replaced
+	lineGateway = "gateway" // a gateway's credential that was removed
+	lineAudit   = "audit"   // the audit log had this head
+	linePack    = "pack"    // a pack of reference values has at least this number
 )
 
 // line is what one line of the journal says. Time is Unix milliseconds.
@@ -42,7 +43,8 @@ type line struct {
 	By         string `json:"by,omitempty"`
 	Cause      string `json:"cause,omitempty"`
 	Seq        uint64 `json:"seq,omitempty"`  // audit
-	Hash       []byte `json:"hash,omitempty"` // audit
+	Hash       []byte `json:"hash,omitempty"` // audit; gateway: of its secret
+	Gateway    string `json:"gateway,omitempty"`
 	Pack       string `json:"pack,omitempty"`
 	Number     uint64 `json:"number,omitempty"`
 }
@@ -65,8 +67,9 @@ func chain(prev string, line []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// journal is the append-only file beside the database. What is in it is durable
-// before the commit that it belongs to.
+// journal is the append-only file beside the database. What ends something is
+// durable in it before the commit that it belongs to, save replaced DKs (see
+// retire).
 type journal struct {
 	path string
 
@@ -152,7 +155,7 @@ func parseLine(raw []byte, prev string) (l line, sum string, size int, err error
 		return l, "", 0, err
 	}
 	switch l.Kind {
-	case lineTenant, lineOpen, lineEpoch, lineRevoke, lineRetire, lineAudit, linePack:
+	case lineTenant, lineOpen, lineEpoch, lineRevoke, lineRetire, lineGateway, lineAudit, linePack:
 		return l, sum, size, nil
 	}
 	return l, "", 0, fmt.Errorf("unknown kind %q: written by a newer version", l.Kind)

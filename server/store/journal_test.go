@@ -151,7 +151,7 @@ func TestLostJournalIsRebuilt(t *testing.T) {
 	if err := s.Backup(context.Background(), path+".bak"); err != nil {
 		t.Fatal(err)
 	}
-	update(t, s, func(tx *Tx) error { return tx.RevokeDevice("a", "admin", "stolen") })
+	update(t, s, func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") })
 	update(t, s, func(tx *Tx) error { return tx.AcceptPack("mds", 7) })
 	s.Close()
 	if err := os.Remove(path + journalSuffix); err != nil {
@@ -177,12 +177,8 @@ func TestJournalledButNotCommitted(t *testing.T) {
 	s := openAt(t, path)
 	update(t, s, insert("a"))
 	errs := together(t, s,
-		func(tx *Tx) error { return tx.RevokeDevice("a", "admin", "stolen") },
-		func(tx *Tx) error {
-			_, err := tx.exec("PRAGMA defer_foreign_keys = ON")
-			_, err2 := tx.exec("INSERT INTO grace (n, book) VALUES (12345, x'00')")
-			return errors.Join(err, err2)
-		})
+		func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") },
+		failCommit)
 	if errs[0] == nil {
 		t.Fatal("told to be revoked")
 	}
@@ -199,7 +195,7 @@ func TestRevocationNeedsTheJournal(t *testing.T) {
 	update(t, s, insert("a"))
 	s.journal.file.Close()
 	errs := together(t, s,
-		func(tx *Tx) error { return tx.RevokeDevice("a", "admin", "stolen") },
+		func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") },
 		insert("b"))
 	if errs[0] == nil || errs[1] != nil {
 		t.Errorf("revocation: %v, other: %v", errs[0], errs[1])

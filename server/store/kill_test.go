@@ -102,7 +102,7 @@ func writeUntilKilled(t *testing.T, path string) {
 					say(fmt.Sprintf("seq%d", seq+1), id)
 				}
 				if i%4 == 3 {
-					update(t, s, func(tx *Tx) error { return tx.RevokeDevice(id, "admin", "test") })
+					update(t, s, func(tx *Tx) error { return revoke(tx, id, "admin", "test") })
 					say("revoked", id)
 				}
 			}

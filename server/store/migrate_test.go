@@ -72,7 +72,7 @@ func TestOldDatabaseOpens(t *testing.T) {
 	if head, err := old.VerifyAudit(context.Background()); err != nil || head.Seq != 2 {
 		t.Errorf("audit: %d, %v", head.Seq, err)
 	}
-	update(t, old, func(tx *Tx) error { return tx.RevokeDevice("old", "admin", "old") })
+	update(t, old, func(tx *Tx) error { return revoke(tx, "old", "admin", "old") })
 	a, b := schema(t, old), schema(t, fresh)
 	slices.Sort(a)
 	slices.Sort(b)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"muster/attest"
@@ -17,11 +18,27 @@ type Report struct {
 	Result     []byte // JSON of the verify.Result
 }
 
-// AddReport keeps a report of a device.
+// Of each device the last keptReports stay; the older ones go once in about
+// pruneAfter reports.
+const (
+	keptReports = 100
+	pruneAfter  = 16
+)
+
+// AddReport keeps a report of a device, and now and then forgets its oldest: the
+// last 100 stay. Dice say when, because sequence numbers and digests are the
+// device's to choose.
 func (t *Tx) AddReport(device string, r *Report) error {
-	return t.one(`INSERT INTO reports (n, seq, digest, received_at, jws, quote, result)
+	if err := t.one(`INSERT INTO reports (n, seq, digest, received_at, jws, quote, result)
 		SELECT n, ?, ?, ?, ?, ?, ? FROM devices WHERE id = ?`,
-		r.Seq, r.Digest[:], millis(r.ReceivedAt), r.JWS, r.Quote, r.Result, device)
+		r.Seq, r.Digest[:], millis(r.ReceivedAt), r.JWS, r.Quote, r.Result, device); err != nil {
+		return err
+	}
+	if rand.IntN(pruneAfter) != 0 {
+		return nil
+	}
+	_, err := t.PruneReports(device, keptReports)
+	return err
 }
 
 // LatestReport reads the last one that was kept of a device.

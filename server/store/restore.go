@@ -18,7 +18,9 @@ const restoring = ".restoring"
 // Restore puts a backup in the place of the database, which no process may have
 // open, and returns where the old one was put aside (empty when there was none).
 // The epoch becomes one more than any that database or journal ever had, and
-// what was revoked since comes back from the journal. Config is as for Open.
+// what was revoked since comes back from the journal, which must lie beside it:
+// ErrNoJournal when it does not, or ends before the backup was made, and
+// Config.WithoutJournal is not set. Config is as for Open.
 //
 // A crash leaves either the old database, the new one, or a state that Open
 // refuses until Restore is run again.
@@ -29,7 +31,7 @@ func Restore(ctx context.Context, backup string, c Config) (aside string, err er
 	if c.Path, err = settlePath(c.Path); err != nil {
 		return "", fmt.Errorf("restoring: %w", err)
 	}
-	aside, err = place(ctx, backup, c.Path, c.Now().UTC())
+	aside, err = place(ctx, backup, c)
 	if err != nil {
 		return "", fmt.Errorf("restoring %s: %w", backup, err)
 	}
@@ -41,17 +43,18 @@ func Restore(ctx context.Context, backup string, c Config) (aside string, err er
 }
 
 // place does the work on files, under the lock.
-func place(ctx context.Context, backup, path string, now time.Time) (aside string, err error) {
+func place(ctx context.Context, backup string, c Config) (aside string, err error) {
+	path := c.Path
 	lock, err := takeLock(path + ".lock")
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	tenant, err := examine(ctx, backup)
+	of, err := examine(ctx, backup)
 	if err != nil {
 		return "", err
 	}
-	if err := sameTenant(path, tenant); err != nil {
+	if err := fitJournal(path, of, c.WithoutJournal); err != nil {
 		return "", err
 	}
 	if err := copyPrivate(backup, path+restoring); err != nil {
@@ -61,54 +64,61 @@ func place(ctx context.Context, backup, path string, now time.Time) (aside strin
 	if _, err := examine(ctx, path+restoring); err != nil {
 		return "", errors.Join(err, os.Remove(path+restoring))
 	}
-	if aside, err = putAside(path, now); err != nil {
+	if aside, err = putAside(path, c.Now().UTC()); err != nil {
 		return aside, err
 	}
 	return aside, errors.Join(os.Rename(path+restoring, path), syncDir(filepath.Dir(path)))
 }
 
-// examine refuses a file that is no whole backup of a version that we know, and
-// returns whose it is.
-func examine(ctx context.Context, path string) (tenant string, err error) {
+// origin tells of which server a backup is, and at which of its openings it was
+// made.
+type origin struct {
+	tenant     string
+	generation uint64
+}
+
+// examine refuses a file that is no whole backup of a version that we know.
+func examine(ctx context.Context, path string) (of origin, err error) {
 	if _, err := os.Stat(path); err != nil {
-		return "", err
+		return of, err
 	}
 	db, err := single(path, "ro")
 	if err != nil {
-		return "", err
+		return of, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var text string
 	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&text); err != nil {
-		return "", fmt.Errorf("not a backup: %w", err)
+		return of, fmt.Errorf("not a backup: %w", err)
 	}
 	if text != "ok" {
-		return "", fmt.Errorf("backup is damaged: %s", text)
+		return of, fmt.Errorf("backup is damaged: %s", text)
 	}
 	var id, violations int64
 	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
-		return "", err
+		return of, err
 	}
 	if id != applicationID {
-		return "", errors.New("not a backup of this program")
+		return of, errors.New("not a backup of this program")
 	}
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&violations); err != nil {
-		return "", err
+		return of, err
 	}
 	if violations != 0 {
-		return "", fmt.Errorf("backup is damaged: %d rows refer to nothing", violations)
+		return of, fmt.Errorf("backup is damaged: %d rows refer to nothing", violations)
 	}
 	if err := known(ctx, db); err != nil {
-		return "", err
+		return of, err
 	}
 	var at int64
-	if err := db.QueryRowContext(ctx, "SELECT tenant, backup_at FROM meta").Scan(&tenant, &at); err != nil {
-		return "", fmt.Errorf("not a backup: %w", err)
+	if err := db.QueryRowContext(ctx, "SELECT tenant, generation, backup_at FROM meta").Scan(
+		&of.tenant, &of.generation, &at); err != nil {
+		return of, fmt.Errorf("not a backup: %w", err)
 	}
 	if at == 0 {
-		return "", errors.New("not a finished backup")
+		return of, errors.New("not a finished backup")
 	}
-	return tenant, nil
+	return of, nil
 }
 
 // applicationID is what the first migration sets.
@@ -127,23 +137,25 @@ func known(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// sameTenant refuses a backup of another server than the journal's.
-func sameTenant(path, tenant string) error {
+// fitJournal refuses a backup of another server than the journal's, and one of
+// which the journal cannot know what was revoked since.
+func fitJournal(path string, of origin, waived bool) error {
+	past := &history{}
 	f, err := os.Open(path + journalSuffix)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err == nil {
+		lines, _, _, err := readJournal(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		past = recall(lines)
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	lines, _, _, err := readJournal(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if past.tenant != "" && past.tenant != of.tenant {
+		return fmt.Errorf("%w: it is of tenant %s, the backup of %s", ErrJournal, past.tenant, of.tenant)
 	}
-	if has := recall(lines).tenant; has != "" && has != tenant {
-		return fmt.Errorf("%w: it is of tenant %s, the backup of %s", ErrJournal, has, tenant)
-	}
-	return nil
+	past.waived = waived
+	return past.covers(of.generation)
 }
 
 // copyPrivate copies to a file for the owner alone and makes it durable. What an

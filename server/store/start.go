@@ -14,6 +14,16 @@ type history struct {
 	audit      auditMark       // the highest head since the last epoch began
 	dead       map[string]bool // kind ‖ value
 	packs      map[string]uint64
+	waived     bool // it may be missing (see Config.WithoutJournal)
+}
+
+// covers refuses a journal that cannot have what was revoked since a backup: the
+// opening before the backup is in every one that does.
+func (h *history) covers(backupGeneration uint64) error {
+	if h.waived || h.generation >= backupGeneration {
+		return nil
+	}
+	return ErrNoJournal
 }
 
 // auditMark is a head that the audit log had.
@@ -37,6 +47,8 @@ func recall(lines []line) *history {
 			h.dead[deadEK+string(l.EKHash)] = true
 			h.dead[deadAK+string(l.AKName)] = true
 			h.dead[deadDK+string(l.DKID)] = true
+		case lineGateway:
+			h.dead[deadGateway+string(l.Hash)] = true
 		case linePack:
 			h.packs[l.Pack] = max(h.packs[l.Pack], l.Number)
 		}
@@ -45,10 +57,11 @@ func recall(lines []line) *history {
 }
 
 // start brings database and journal in line, as the first update.
-func (s *Store) start(ctx context.Context) error {
+func (s *Store) start(ctx context.Context, withoutJournal bool) error {
 	lines := s.journal.lines
 	s.journal.lines = nil
 	past := recall(lines)
+	past.waived = withoutJournal
 	s.checkpointed = past.audit.seq
 	var meta *Meta
 	if err := s.Update(ctx, func(t *Tx) (err error) {
@@ -114,7 +127,7 @@ func (t *Tx) wentBack(meta *Meta, past *history) (string, error) {
 	}
 	switch {
 	case backup != 0:
-		return "backup of " + instant(backup).Format("2006-01-02T15:04:05Z"), nil
+		return "backup of " + instant(backup).Format("2006-01-02T15:04:05Z"), past.covers(meta.Generation)
 	case past.epoch > meta.Epoch:
 		return "its epoch is older than the journal's", nil
 	// One more is what a crash between journal and commit leaves.

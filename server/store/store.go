@@ -28,6 +28,10 @@ type Config struct {
 	Readers int
 	// Queue is how many Updates wait before ErrBusy; 0 means 4096.
 	Queue int
+	// WithoutJournal lets a backup be restored, or opened, beside which the
+	// revocation journal lies not, or only one older than itself: what was revoked
+	// since the backup comes back to life.
+	WithoutJournal bool
 	// Committed, when set, is called with the changes of each commit before the
 	// updates that made them return, in order, by one goroutine: a cache that
 	// forgets here never serves what an answered revocation ended. It must be
@@ -61,11 +65,12 @@ type Store struct {
 	idle    []*conn // all readers, for Close
 
 	checkpointed uint64 // last audit entry in the journal; owner: the writer
+	owed         []line // committed, and not in the journal yet; owner: the writer
 }
 
 // Open opens the database, making or migrating it as needed, and brings it in
-// line with the revocation journal. ErrInUse, ErrNewer and ErrJournal tell the
-// refusals that an operator can do something about.
+// line with the revocation journal. ErrInUse, ErrNewer, ErrJournal and ErrNoJournal
+// tell the refusals that an operator can do something about.
 func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if c.Now == nil || c.Path == "" {
 		return nil, errors.New("opening store: path and clock are needed")
@@ -94,7 +99,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("opening store %s: %w", path, err)
 	}
 	go s.write()
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx, c.WithoutJournal); err != nil {
 		err = errors.Join(err, s.Close())
 		return nil, fmt.Errorf("opening store %s: %w", path, err)
 	}
@@ -156,6 +161,7 @@ func (s *Store) Close() error {
 		<-s.readers
 	}
 	s.feed.close()
+	s.settleJournal()
 	s.checkpointAudit()
 	return s.release()
 }

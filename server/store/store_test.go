@@ -62,6 +62,11 @@ func view(t testing.TB, s *Store, fn func(*Tx) error) {
 	}
 }
 
+func revoke(tx *Tx, id, by, why string) error {
+	_, err := tx.RevokeDevice(id, by, why)
+	return err
+}
+
 func digestOf(text string) attest.Digest { return sha256.Sum256([]byte(text)) }
 
 // laptop is a device whose keys are made from its id.
@@ -280,7 +285,7 @@ func TestHotIsStaleAfterAnyOtherWrite(t *testing.T) {
 			d, err := tx.Device("a")
 			return errors.Join(err, tx.UpdateDevice(d))
 		},
-		func(tx *Tx) error { return tx.RevokeDevice("a", "admin", "stolen") },
+		func(tx *Tx) error { return revoke(tx, "a", "admin", "stolen") },
 	} {
 		h := read()
 		update(t, s, change)
@@ -315,7 +320,7 @@ func TestReportsAndBootLogs(t *testing.T) {
 		}
 		return err
 	})
-	update(t, s, func(tx *Tx) error { return errors.Join(tx.AddBootLog(packed), tx.AddBootLog(packed)) })
+	update(t, s, func(tx *Tx) error { return errors.Join(tx.AddBootLog("a", packed), tx.AddBootLog("a", packed)) })
 	view(t, s, func(tx *Tx) error {
 		for id, want := range map[string]int{"a": 3, "b": 10, "none": 0} {
 			list, err := tx.Reports(id, 100)

@@ -53,14 +53,14 @@ type Tx struct {
 	now    time.Time
 	epoch  uint64
 	writes bool // false in a View
-	// began tells that a savepoint is open: it is made before the first write.
-	began bool
 	// broken is the first error that a statement met, other than a constraint
 	// that refused it. SQLite may have rolled everything back by itself then, so
 	// nothing runs after it.
 	broken  error
+	ended   bool // its function has returned
 	changes []Change
 	lines   []line // for the journal, before the commit
+	later   []line // for the journal, behind the commit
 	audited bool
 }
 
@@ -76,20 +76,21 @@ func (t *Tx) Now() time.Time { return t.now }
 // was issued in an older one is void.
 func (t *Tx) Epoch() uint64 { return t.epoch }
 
+// usable refuses what may no longer run.
+func (t *Tx) usable() error {
+	if t.ended {
+		return errEnded
+	}
+	return t.broken
+}
+
 // exec runs one writing statement and returns how many rows it changed.
 func (t *Tx) exec(query string, args ...any) (int64, error) {
-	if t.broken != nil {
-		return 0, t.broken
+	if err := t.usable(); err != nil {
+		return 0, err
 	}
 	if !t.writes {
 		return 0, errReadOnly
-	}
-	if !t.began {
-		if _, err := t.c.exec("SAVEPOINT update_"); err != nil {
-			t.broken = fmt.Errorf("starting update: %w", err)
-			return 0, t.broken
-		}
-		t.began = true
 	}
 	changed, err := t.c.exec(query, args...)
 	switch constrained(err) {
@@ -120,8 +121,8 @@ type scanner interface{ Scan(...any) error }
 
 // query calls each for every row of a reading statement.
 func (t *Tx) query(each func(scanner) error, query string, args ...any) error {
-	if t.broken != nil {
-		return t.broken
+	if err := t.usable(); err != nil {
+		return err
 	}
 	s, err := t.c.prepared(query)
 	if err != nil {

@@ -72,7 +72,7 @@ CREATE TABLE hot (
 	reply BLOB
 ) STRICT;
 
--- Every identity that a device ever had.
+-- Every identity that a device ever had; the last one is what its row says.
 CREATE TABLE anchors (
 	id         INTEGER PRIMARY KEY,
 	n          INTEGER NOT NULL REFERENCES devices (n),
@@ -86,13 +86,16 @@ CREATE TABLE anchors (
 ) STRICT;
 
 CREATE INDEX anchors_device ON anchors (n, id);
+CREATE INDEX anchors_ek ON anchors (ek_hash) WHERE ek_hash IS NOT NULL;
+CREATE INDEX anchors_ak ON anchors (ak_name) WHERE ak_name IS NOT NULL;
+CREATE INDEX anchors_dk ON anchors (dk_id);
 
 CREATE TABLE dead_keys (
-	kind   TEXT    NOT NULL CHECK (kind IN ('ek', 'ak', 'dk')),
-	value  BLOB    NOT NULL,
-	device TEXT    NOT NULL,
-	at     INTEGER NOT NULL,
-	cause  TEXT    NOT NULL,
+	kind    TEXT    NOT NULL CHECK (kind IN ('ek', 'ak', 'dk', 'gateway')),
+	value   BLOB    NOT NULL,
+	subject TEXT    NOT NULL, -- whose it was: id of a device or gateway
+	at      INTEGER NOT NULL,
+	cause   TEXT    NOT NULL,
 	PRIMARY KEY (kind, value)
 ) STRICT, WITHOUT ROWID;
 
@@ -130,6 +133,16 @@ CREATE TABLE boot_logs (
 	packed     BLOB    NOT NULL -- gzip
 ) STRICT;
 
+-- The last few boot logs of each device; a log that none has goes.
+CREATE TABLE device_logs (
+	id     INTEGER PRIMARY KEY, -- the newest has the highest
+	n      INTEGER NOT NULL REFERENCES devices (n),
+	digest BLOB    NOT NULL REFERENCES boot_logs (digest),
+	UNIQUE (n, digest)
+) STRICT;
+
+CREATE INDEX device_logs_digest ON device_logs (digest);
+
 CREATE TABLE tokens (
 	id         TEXT    PRIMARY KEY,
 	hash       BLOB    NOT NULL UNIQUE,
@@ -163,13 +176,15 @@ CREATE UNIQUE INDEX listed_certificate ON listed (issuer, cert_serial) WHERE ek_
 CREATE INDEX listed_serial ON listed (serial) WHERE serial <> '';
 
 CREATE TABLE enrolments (
-	digest     BLOB    PRIMARY KEY,
+	id         INTEGER PRIMARY KEY, -- the newest has the highest
+	digest     BLOB    NOT NULL UNIQUE,
 	device     TEXT    NOT NULL,
 	reply      BLOB    NOT NULL,
 	expires_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX enrolments_expiry ON enrolments (expires_at);
+CREATE INDEX enrolments_device ON enrolments (device, id);
 
 CREATE TABLE gateways (
 	id         TEXT    PRIMARY KEY,

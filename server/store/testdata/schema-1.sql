@@ -78,12 +78,15 @@ CREATE TABLE anchors (
 	cause      TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX anchors_device ON anchors (n, id);
+CREATE INDEX anchors_ek ON anchors (ek_hash) WHERE ek_hash IS NOT NULL;
+CREATE INDEX anchors_ak ON anchors (ak_name) WHERE ak_name IS NOT NULL;
+CREATE INDEX anchors_dk ON anchors (dk_id);
 CREATE TABLE dead_keys (
-	kind   TEXT    NOT NULL CHECK (kind IN ('ek', 'ak', 'dk')),
-	value  BLOB    NOT NULL,
-	device TEXT    NOT NULL,
-	at     INTEGER NOT NULL,
-	cause  TEXT    NOT NULL,
+	kind    TEXT    NOT NULL CHECK (kind IN ('ek', 'ak', 'dk', 'gateway')),
+	value   BLOB    NOT NULL,
+	subject TEXT    NOT NULL, -- whose it was: id of a device or gateway
+	at      INTEGER NOT NULL,
+	cause   TEXT    NOT NULL,
 	PRIMARY KEY (kind, value)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER dead_keys_no_update BEFORE UPDATE ON dead_keys
@@ -111,6 +114,13 @@ CREATE TABLE boot_logs (
 	size       INTEGER NOT NULL,
 	packed     BLOB    NOT NULL -- gzip
 ) STRICT;
+CREATE TABLE device_logs (
+	id     INTEGER PRIMARY KEY, -- the newest has the highest
+	n      INTEGER NOT NULL REFERENCES devices (n),
+	digest BLOB    NOT NULL REFERENCES boot_logs (digest),
+	UNIQUE (n, digest)
+) STRICT;
+CREATE INDEX device_logs_digest ON device_logs (digest);
 CREATE TABLE tokens (
 	id         TEXT    PRIMARY KEY,
 	hash       BLOB    NOT NULL UNIQUE,
@@ -140,12 +150,14 @@ CREATE TABLE listed (
 CREATE UNIQUE INDEX listed_certificate ON listed (issuer, cert_serial) WHERE ek_hash IS NULL;
 CREATE INDEX listed_serial ON listed (serial) WHERE serial <> '';
 CREATE TABLE enrolments (
-	digest     BLOB    PRIMARY KEY,
+	id         INTEGER PRIMARY KEY, -- the newest has the highest
+	digest     BLOB    NOT NULL UNIQUE,
 	device     TEXT    NOT NULL,
 	reply      BLOB    NOT NULL,
 	expires_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX enrolments_expiry ON enrolments (expires_at);
+CREATE INDEX enrolments_device ON enrolments (device, id);
 CREATE TABLE gateways (
 	id         TEXT    PRIMARY KEY,
 	name       TEXT    NOT NULL,
@@ -191,7 +203,7 @@ BEGIN
 	SELECT RAISE(ABORT, 'the audit log is append-only');
 END;
 INSERT INTO devices VALUES (1, 'old', 'active', 'tpm-hw', 'corporate', 'engineering', 'sam', 'host-old', 'linux', 'tpm', 'SN1', 'U1', X'E846919893B9465A02A8C15F42E30BB12FE573DABB71799B2B6D1F61C404CE58', 'L-1', X'656B207075626C6963', X'6365727469666963617465', X'616B', X'616B206E616D65206F66206F6C64', X'646B', X'30A7711821C3313987F21AAF7FF50C5F2B74C985F2C36B8728B6FEEDBCD4828B', X'646B62', 1, '{"manufacturer":"INTC","firmware":"1.2"}', '', '', '', 1772366400000, 0, '', 0, '', '');
-INSERT INTO hot VALUES (1, 2, X'010103293547CB112AC4489AF2310C0626CDBA6F3097A2AD5A3B42DDD3B59C76C7A079A300000000000000', NULL);
+INSERT INTO hot VALUES (1, 2, X'010103293547CB112AC4489AF2310C0626CDBA6F3097A2AD5A3B42DDD3B59C76C7A079A3000000000000', NULL);
 INSERT INTO anchors VALUES (1, 1, X'E846919893B9465A02A8C15F42E30BB12FE573DABB71799B2B6D1F61C404CE58', X'616B206E616D65206F66206F6C64', X'30A7711821C3313987F21AAF7FF50C5F2B74C985F2C36B8728B6FEEDBCD4828B', 'tpm-hw', 1772366400000, 0, '');
 INSERT INTO reports VALUES (1, 1, 41, X'0000000000000000000000000000000000000000000000000000000000000000', 0, X'6A7773', NULL, X'7B7D');
 INSERT INTO audit VALUES (1, 1772366400000, 'administrator:sam', 'device.approve', '1', X'7B226E223A317D', X'0000000000000000000000000000000000000000000000000000000000000000', X'F9BCCF8588A4E6DC321F10D907F8C1611073CDB8CF0ED15DCAF080834ECF7DB0');
