@@ -50,8 +50,6 @@ type Hot struct {
 type Nonce struct {
 	Value           attest.Digest
 	Issued, Expires time.Time
-	// Resync is set when it was handed out to a device that was out of step.
-	Resync bool
 }
 
 // Hot reads where a device stands. In the first read after a restore its nonces
@@ -158,20 +156,10 @@ func (h *Hot) pack(epoch uint64) []byte {
 	b = append(b, byte(len(h.Nonces)))
 	for _, n := range h.Nonces {
 		b = append(b, n.Value[:]...)
-		b = append(b, nonceFlags(n))
 		b = binary.AppendVarint(b, millis(n.Issued))
 		b = binary.AppendVarint(b, millis(n.Expires)-millis(n.Issued))
 	}
 	return b
-}
-
-const nonceResync = 1
-
-func nonceFlags(n Nonce) byte {
-	if n.Resync {
-		return nonceResync
-	}
-	return 0
 }
 
 func (h *Hot) unpack(b []byte) (epoch uint64, err error) {
@@ -202,13 +190,6 @@ func (h *Hot) unpack(b []byte) (epoch uint64, err error) {
 	for i := range h.Nonces {
 		n := &h.Nonces[i]
 		r.digest(true, &n.Value)
-		switch r.byte() {
-		case 0:
-		case nonceResync:
-			n.Resync = true
-		default:
-			r.bad = true
-		}
 		issued := r.varint()
 		n.Issued, n.Expires = instant(issued), instant(issued+r.varint())
 	}

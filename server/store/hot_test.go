@@ -38,7 +38,7 @@ func anyHot(r *rand.Rand) *Hot {
 	}
 	h.BootID = string(id)
 	for range r.IntN(attest.MaxNonces + 1) {
-		h.Nonces = append(h.Nonces, Nonce{digest(), at(), at(), r.IntN(2) > 0})
+		h.Nonces = append(h.Nonces, Nonce{digest(), at(), at()})
 	}
 	return h
 }
