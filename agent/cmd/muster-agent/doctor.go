@@ -12,14 +12,7 @@ import (
 func doctor(ctx context.Context, args []string, stdout io.Writer) error {
 	o := newOptions("doctor")
 	asJSON := o.Bool("json", false, "")
-	if err := o.parse(args); err != nil {
-		return err
-	}
-	settings, err := o.settings()
-	if err != nil {
-		return err
-	}
-	a, err := newAgent(settings)
+	a, err := o.agent(args)
 	if err != nil {
 		return err
 	}

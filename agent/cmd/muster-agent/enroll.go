@@ -10,14 +10,7 @@ import (
 func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 	o := newOptions("enroll")
 	again := o.Bool("again", false, "")
-	if err := o.parse(args); err != nil {
-		return err
-	}
-	settings, err := o.settings()
-	if err != nil {
-		return err
-	}
-	a, err := newAgent(settings)
+	a, err := o.agent(args)
 	if err != nil {
 		return err
 	}

@@ -15,14 +15,7 @@ const gcPercent = 40
 // run is what the service does.
 func run(ctx context.Context, args []string, _ io.Writer) error {
 	o := newOptions("run")
-	if err := o.parse(args); err != nil {
-		return err
-	}
-	settings, err := o.settings()
-	if err != nil {
-		return err
-	}
-	a, err := newAgent(settings)
+	a, err := o.agent(args)
 	if err != nil {
 		return err
 	}

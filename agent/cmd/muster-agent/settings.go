@@ -56,3 +56,16 @@ func (o *options) settings() (*agent.Settings, error) {
 		Managed: managed, Flags: given, Env: os.LookupEnv, File: o.config, Paths: paths,
 	})
 }
+
+// agent reads a command's arguments and makes the agent that they, and all other
+// sources of settings, describe.
+func (o *options) agent(args []string) (*agent.Agent, error) {
+	if err := o.parse(args); err != nil {
+		return nil, err
+	}
+	settings, err := o.settings()
+	if err != nil {
+		return nil, err
+	}
+	return newAgent(settings)
+}

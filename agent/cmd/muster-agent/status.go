@@ -10,14 +10,7 @@ import (
 func status(ctx context.Context, args []string, stdout io.Writer) error {
 	o := newOptions("status")
 	asJSON, offline := o.Bool("json", false, ""), o.Bool("offline", false, "")
-	if err := o.parse(args); err != nil {
-		return err
-	}
-	settings, err := o.settings()
-	if err != nil {
-		return err
-	}
-	a, err := newAgent(settings)
+	a, err := o.agent(args)
 	if err != nil {
 		return err
 	}
