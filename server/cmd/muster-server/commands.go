@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -75,8 +78,52 @@ func defaultDataDir() string {
 	return "muster-server"
 }
 
-// settingsFile reads the JSON settings: members are named as the flags.
-func settingsFile(r io.Reader) (kong.Resolver, error) { return kong.JSON(r) }
+// settingsFile reads the JSON settings: members are named as the flags, with
+// underscores. A member that is no flag is an error.
+func settingsFile(r io.Reader) (kong.Resolver, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxSettings))
+	if err != nil {
+		return nil, err
+	}
+	f := new(fileSettings)
+	if err := json.Unmarshal(b, &f.members); err != nil {
+		return nil, usageError("settings file: " + err.Error())
+	}
+	f.Resolver, err = kong.JSON(bytes.NewReader(b))
+	return f, err
+}
+
+const maxSettings = 64 << 10
+
+// fileSettings is a settings file whose members are checked.
+type fileSettings struct {
+	kong.Resolver
+	members map[string]json.RawMessage
+}
+
+// Resolve gives the file's value of a flag, unless the environment, which is
+// stronger, has one.
+func (f *fileSettings) Resolve(k *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
+	return f.Resolver.Resolve(k, parent, flag)
+}
+
+// Validate refuses members that are no setting.
+func (f *fileSettings) Validate(app *kong.Application) error {
+	for name := range f.members {
+		known := slices.ContainsFunc(app.Flags, func(flag *kong.Flag) bool { return settingName(flag.Name) == name })
+		if !known {
+			return fmt.Errorf("settings file: there is no setting %q; \"muster-server config\" lists them", name)
+		}
+	}
+	return nil
+}
+
+func settingName(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
 // notFitError is an answer of "no", told by exit code 3.
 type notFitError string

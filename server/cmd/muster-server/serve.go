@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"muster/server"
 )
 
@@ -59,10 +61,18 @@ func (serveCmd) Run(ctx context.Context, s *settings) error {
 	}
 }
 
-// configCmd prints the settings.
+// configCmd prints the settings by their names in the settings file.
 type configCmd struct{}
 
-func (configCmd) Run(s *settings) error { return printJSON(s.server()) }
+func (configCmd) Run(k *kong.Context) error {
+	used := make(map[string]any)
+	for _, f := range k.Model.Flags {
+		if f.Name != "help" && f.Name != "config" {
+			used[settingName(f.Name)] = f.Target.Interface()
+		}
+	}
+	return printJSON(used)
+}
 
 // versionCmd prints the version.
 type versionCmd struct{}
