@@ -121,6 +121,9 @@ type DeviceView struct {
 func (s *Server) view(d *device, whole bool) DeviceView {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		s.log.Error("device not read again; it is shown as it was", "device", d.row.ID, "error", err)
+	}
 	row := &d.row
 	v := DeviceView{
 		Device: registration(row), Name: row.Name, Serial: row.Serial, Cause: row.Cause, CauseText: row.CauseText,
@@ -253,6 +256,9 @@ func (s *Server) alter(ctx context.Context, d *device, alter func(*store.Device,
 	defer s.enrolling.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return err
+	}
 	row, hot := d.row, d.hot
 	if err := alter(&row, &hot); err != nil {
 		return err

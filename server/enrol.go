@@ -33,13 +33,8 @@ func (s *Server) enrolBegin(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tokenID == "" && !listed {
-		if s.config.RequireToken {
-			return nil, tokenRefused()
-		}
-		if !s.queueRate.allow(clientAddress(r, s.config.TrustedProxies)) {
-			return nil, tooMany()
-		}
+	if tokenID == "" && !listed && s.config.RequireToken {
+		return nil, tokenRefused()
 	}
 	return enroll.Challenge(candidate, body, tokenID, s.sealer, s.now())
 }
@@ -114,7 +109,7 @@ func (s *Server) enrolFinish(r *http.Request, body []byte) (any, error) {
 	}
 	s.enrolling.Lock() // one at a time: the row and the fleet move together
 	defer s.enrolling.Unlock()
-	return s.admit(ctx, enrolled, finish, request)
+	return s.admit(ctx, enrolled, finish, request, clientAddress(r, s.config.TrustedProxies))
 }
 
 func (s *Server) finishedBefore(ctx context.Context, request attest.Digest) (reply []byte, ok bool, err error) {
@@ -129,7 +124,7 @@ func (s *Server) finishedBefore(ctx context.Context, request attest.Digest) (rep
 }
 
 // admit stores a proved device and answers it.
-func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.EnrolFinish, request attest.Digest) (any, error) {
+func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.EnrolFinish, request attest.Digest, from string) (any, error) {
 	var d *device
 	var reply []byte
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
@@ -141,7 +136,7 @@ func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.E
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if d, err = s.place(tx, e); err != nil {
+		if d, err = s.place(tx, e, from); err != nil {
 			return err
 		}
 		reply, err = s.storeEnrolment(tx, d, e, finish, request)
@@ -168,7 +163,7 @@ func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.E
 // place finds or makes the row that a proved device gets, and its state. A known
 // EK or AK is the same machine with another system: pending, whatever it
 // brought.
-func (s *Server) place(tx *store.Tx, e *enroll.Enrolled) (*device, error) {
+func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, error) {
 	c := e.Candidate
 	begin := new(attest.EnrolBegin)
 	if err := read(e.Session.Begin, begin); err != nil {
@@ -182,12 +177,12 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled) (*device, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		row = &store.Device{ID: newDeviceID(), CreatedAt: tx.Now(), Class: verify.ClassBYOD, Name: begin.Name}
-		if err := s.admission(tx, row, e, begin.Token, begin.Serial); err != nil {
+		if err := s.admission(tx, row, e, begin, from); err != nil {
 			return nil, err
 		}
 	case err != nil:
 		return nil, err
-	case !s.queueRate.allow("device " + row.ID):
+	case !s.againRate.allow(row.ID):
 		return nil, tooMany()
 	default:
 		row.State, row.Cause = attest.Pending, causeReanchor
@@ -248,11 +243,11 @@ const maxQueue = 10_000
 
 // admission decides what a new device starts as. Only a token with its minimum
 // level, or a list that was got out of band, admits by itself.
-func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, secret, serial string) error {
+func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, begin *attest.EnrolBegin, from string) error {
 	row.State = attest.Pending
 	c := e.Candidate
-	if secret != "" {
-		token, err := tx.ConsumeToken(secret)
+	if begin.Token != "" {
+		token, err := tx.ConsumeToken(begin.Token)
 		if err != nil {
 			return err
 		}
@@ -276,7 +271,10 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 			return err
 		}
 	}
-	if err := prefill(tx, row, serial); err != nil {
+	if !s.queueRate.allow(from) {
+		return tooMany()
+	}
+	if err := prefill(tx, row, begin.Serial); err != nil {
 		return err
 	}
 	full, err := tx.PendingAtLeast(maxQueue)

@@ -15,7 +15,7 @@ import (
 )
 
 // fleet is every device in memory, so that a report reads nothing from disk and
-// a check takes no lock.
+// a check waits for no store.
 type fleet struct {
 	mu      sync.RWMutex
 	devices map[string]*device // guarded by mu; a device, once there, stays
@@ -32,6 +32,8 @@ type device struct {
 	result *verify.Result   // guarded by mu; nil before the first report
 	grace  decide.GraceBook // guarded by mu
 
+	// logKept tells that the store has the boot log of the last quote; guarded by mu.
+	logKept bool
 	// seen are digests of the last statements, oldest first; guarded by mu.
 	seen []attest.Digest
 	// audited is the outcome that the audit log has last; guarded by mu.
@@ -160,7 +162,7 @@ func (a *answers) tell(d decide.Decision) attest.Decision {
 	return out
 }
 
-// Check answers whether a device may use an application now. It takes no lock
+// Check answers whether a device may use an application now. It waits for no store
 // and allocates nothing while the stored answer holds.
 func (s *Server) Check(id, app string) *gateway.Answer {
 	a := s.current(id)
@@ -180,8 +182,9 @@ func (s *Server) current(id string) *answers {
 	if d == nil {
 		return nil
 	}
+	stale := d.stale.Load() // before the answers are read: see refresh
 	a := d.answers.Load()
-	if d.stale.Load() || !s.holds(a) {
+	if stale || !s.holds(a) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if err := s.refresh(d); err != nil {
@@ -211,9 +214,13 @@ func (s *Server) committed(changes []store.Change) {
 
 // refresh reads a device again if its stored row changed. The caller holds d.mu.
 func (s *Server) refresh(d *device) error {
-	if !d.stale.CompareAndSwap(true, false) {
+	if !d.stale.Load() {
 		return nil
 	}
+	// The old answers go before the mark does: whoever finds the mark gone finds
+	// no answer of before it. A change from here on sets the mark again.
+	d.answers.Store(nil)
+	d.stale.Store(false)
 	err := s.reread(context.Background(), d)
 	if err != nil {
 		d.stale.Store(true)

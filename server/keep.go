@@ -61,6 +61,9 @@ func (s *Server) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ahead := s.now().Sub(time.Now()); ahead > time.Minute {
+		s.log.Warn("the newest time in the store is ahead of this machine's clock; going on from there", "ahead", ahead.Round(time.Second))
+	}
 	s.sealer, err = enroll.NewSealer(s.meta.ServerKey[:], s.meta.Epoch)
 	return err
 }
@@ -159,14 +162,21 @@ func (s *Server) seat(fresh *device) {
 	s.decideFor(d, s.now())
 }
 
-// missingLog returns the digest when the store has no such boot log.
-func (s *Server) missingLog(ctx context.Context, digest attest.Digest) (attest.Digest, error) {
-	var has bool
+// missingLog returns the digest of a device's boot log as long as the store does
+// not have it. Only an active device is asked: logs are large. The caller holds
+// d.mu.
+func (s *Server) missingLog(ctx context.Context, d *device, digest attest.Digest) (attest.Digest, error) {
+	if digest != d.hot.Log {
+		d.logKept = false
+	}
+	if digest.IsZero() || d.logKept || d.row.State != attest.Active {
+		return attest.Digest{}, nil
+	}
 	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-		has, err = tx.HasBootLog(digest)
+		d.logKept, err = tx.HasBootLog(digest)
 		return err
 	})
-	if has {
+	if d.logKept {
 		return attest.Digest{}, err
 	}
 	return digest, err

@@ -57,6 +57,9 @@ func (s *Server) nonce(r *http.Request, d *device, body []byte) (any, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return nil, err
+	}
 	if d.row.State == attest.Revoked {
 		return nil, revoked()
 	}
@@ -75,6 +78,9 @@ func (s *Server) nonce(r *http.Request, d *device, body []byte) (any, error) {
 func (s *Server) status(_ *http.Request, d *device, _ []byte) (any, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return nil, err
+	}
 	a := s.decideFor(d, s.now())
 	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.row.Level.String(), Decision: a.told()}, nil
 }
@@ -86,10 +92,11 @@ func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 	if err != nil {
 		return nil, &attest.Error{Code: attest.LogDigest, Detail: err.Error()}
 	}
-	d.mu.Lock()
-	named, id := d.hot.Log, d.row.ID
-	d.mu.Unlock()
-	if want != named {
+	named, id, err := s.owedLog(d)
+	if err != nil {
+		return nil, err
+	}
+	if want != named || named.IsZero() {
 		return nil, &attest.Error{Code: attest.LogDigest, Detail: "not the log that the last quote named"}
 	}
 	if err := attest.CheckLog(body, named); err != nil {
@@ -103,4 +110,21 @@ func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 		return nil, err
 	}
 	return struct{}{}, nil
+}
+
+// owedLog returns the boot log that a device may bring: that of its last quote,
+// if it is active.
+func (s *Server) owedLog(d *device) (named attest.Digest, id string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return named, id, err
+	}
+	switch d.row.State {
+	case attest.Revoked:
+		return named, id, revoked()
+	case attest.Active:
+		return d.hot.Log, d.row.ID, nil
+	}
+	return named, d.row.ID, nil
 }

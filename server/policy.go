@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"muster/server/decide"
 	"muster/server/store"
@@ -108,12 +109,20 @@ func (s *Server) evaluate(_ *http.Request, body []byte) (any, error) {
 	return json.RawMessage(s.Check(q.Device, q.App).Bytes()), nil
 }
 
-// ready reports whether the store takes writes.
+// ready reports whether the store answered within the last second, or does now.
 func (s *Server) ready(ctx context.Context) error {
-	return s.store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Meta()
-		return err
-	})
+	s.readyMu.Lock()
+	defer s.readyMu.Unlock()
+	if now := s.now(); now.Sub(s.readyAt) >= time.Second {
+		s.readyAt = now
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the answer is for all
+		defer cancel()
+		s.readyErr = s.store.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.Meta()
+			return err
+		})
+	}
+	return s.readyErr
 }
 
 // PublicURL is what agents call this server.

@@ -50,6 +50,9 @@ func (d *device) known(now time.Time) *attest.Known {
 func (s *Server) report(r *http.Request, d *device, body []byte) (any, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return nil, err
+	}
 	if d.row.State == attest.Revoked {
 		return nil, revoked()
 	}
@@ -199,10 +202,8 @@ func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, sub
 		NeedQuote: d.row.Keys.Kind == attest.KindTPM && now.Sub(next.hot.QuotedAt) > attest.QuoteEvery-time.Hour,
 		Decision:  next.answers.told(),
 	}
-	if m := ev.Measured; m != nil && !m.LogSHA.IsZero() && d.row.State == attest.Active {
-		if reply.NeedLog, err = s.missingLog(ctx, m.LogSHA); err != nil {
-			return nil, err
-		}
+	if reply.NeedLog, err = s.missingLog(ctx, d, next.hot.Log); err != nil {
+		return nil, err
 	}
 	if next.hot.Reply, err = attest.Encode(reply); err != nil {
 		return nil, err

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"io"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"muster/attest"
 	"muster/server/gateway"
@@ -28,11 +30,17 @@ type route struct {
 	handler http.Handler
 }
 
+// Paths for load balancers; they tell nothing but whether to come here.
+const (
+	pathHealth = "/healthz"
+	pathReady  = "/readyz"
+)
+
 // routes is the public listener's whole surface.
 func (s *Server) routes() []route {
 	return []route{
-		{"GET /healthz", byAnyone, 0, http.HandlerFunc(s.healthz)},
-		{"GET /readyz", byAnyone, 0, http.HandlerFunc(s.readyz)},
+		{"GET " + pathHealth, byAnyone, 0, http.HandlerFunc(s.healthz)},
+		{"GET " + pathReady, byAnyone, 0, http.HandlerFunc(s.readyz)},
 		{"GET " + attest.PathTenant, byAnyone, 0, http.HandlerFunc(s.tenant)},
 		{"POST " + attest.PathEnrolBegin, byEnrolee, attest.MaxMessage, s.enrolee(s.enrolBegin)},
 		{"POST " + attest.PathEnrolFinish, byEnrolee, attest.MaxMessage, s.enrolee(s.enrolFinish)},
@@ -62,7 +70,7 @@ func (s *Server) Handler() http.Handler {
 				w.WriteHeader(http.StatusInternalServerError)
 			}
 		}()
-		if !s.config.private(r) {
+		if !s.config.private(r) && r.URL.Path != pathHealth && r.URL.Path != pathReady {
 			answerError(w, s.log, refuse(http.StatusForbidden, attest.CodePlainHTTP,
 				"This listener speaks plain HTTP and serves its own machine and the trusted proxies only.", "Use the server's public URL."))
 			return
@@ -138,18 +146,23 @@ func (s *Server) authentic(f deviceFunc) http.Handler {
 	})
 }
 
-// oneOfFew bounds how many large bodies are in memory at once.
+// oneOfFew bounds how many large bodies are in memory at once: others wait a
+// little, and come again with the device's next report.
 func (s *Server) oneOfFew(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), largeWait)
+		defer cancel()
 		select {
 		case s.large <- struct{}{}:
 			defer func() { <-s.large }()
 			h.ServeHTTP(w, r)
-		default:
+		case <-ctx.Done():
 			answerError(w, s.log, tooMany())
 		}
 	})
 }
+
+const largeWait = 10 * time.Second
 
 // stored is a reply whose exact bytes were kept.
 type stored []byte
@@ -197,7 +210,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-// readyz is 200 while the store takes writes.
+// readyz is 200 while the store answers. It is asked once a second at most,
+// however many ask.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := s.ready(r.Context()); err != nil {
 		s.log.Error("not ready", "error", err)

@@ -101,7 +101,7 @@ func TestPlainIsForNeighbours(t *testing.T) {
 	for peer, want := range map[string]int{
 		"127.0.0.1:1": 200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.0.2.1:1": 403, "[2001:db8::1]:1": 403, "nonsense": 403,
 	} {
-		r := httptest.NewRequest("GET", "/healthz", nil)
+		r := httptest.NewRequest("GET", attest.PathTenant, nil)
 		r.RemoteAddr = peer
 		w := httptest.NewRecorder()
 		s.Handler().ServeHTTP(w, r)
@@ -109,11 +109,15 @@ func TestPlainIsForNeighbours(t *testing.T) {
 			t.Errorf("from %s: %d, want %d", peer, w.Code, want)
 		}
 	}
-	r := httptest.NewRequest("GET", "/healthz", nil)
+	r := httptest.NewRequest("GET", attest.PathTenant, nil)
 	r.TLS = new(tls.ConnectionState)
 	w := httptest.NewRecorder()
 	if s.Handler().ServeHTTP(w, r); w.Code != 200 {
 		t.Errorf("over TLS: %d", w.Code)
+	}
+	w = httptest.NewRecorder() // a load balancer's probe, from anywhere
+	if s.Handler().ServeHTTP(w, httptest.NewRequest("GET", pathReady, nil)); w.Code != 200 {
+		t.Errorf("readiness: %d", w.Code)
 	}
 }
 

@@ -34,10 +34,15 @@ type Server struct {
 	enrolling   sync.Mutex               // held while an enrolment or an administrator's change is stored
 	enrolRate   *limiter                 // by client address
 	deviceRate  *limiter                 // by device
-	queueRate   *limiter                 // by client address or device: rows that nobody asked for
+	queueRate   *limiter                 // by client address: devices that nobody let in
+	againRate   *limiter                 // by device: enrolments of a known machine
 	judging     chan struct{}            // room for each certificate chain that is verified now
 	large       chan struct{}            // room for each boot log that is read now
 	policyMu    sync.Mutex               // held while the policy is replaced
+
+	readyMu  sync.Mutex
+	readyAt  time.Time // guarded by readyMu; when the store was last asked
+	readyErr error     // guarded by readyMu; what it said
 }
 
 // Rates: an honest agent enrols once and reports every few minutes; a change
@@ -45,8 +50,10 @@ type Server struct {
 const (
 	enrolPerSecond, enrolBurst   = 5, 200
 	reportPerSecond, reportBurst = 1, 30
-	// Devices without a token, and devices that enrol again.
-	queuePerSecond, queueBurst = 20.0 / 3600, 20
+	// Devices that queue for an approval: an office's worth behind one address, then
+	// a hundred an hour. Give a token to more.
+	queuePerSecond, queueBurst = 100.0 / 3600, 200
+	againPerSecond, againBurst = 20.0 / 3600, 20
 	// Boot logs are up to four megabytes each.
 	largeBodies = 8
 )
@@ -63,6 +70,7 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	s.enrolRate = newLimiter(enrolPerSecond, enrolBurst, s.now)
 	s.deviceRate = newLimiter(reportPerSecond, reportBurst, s.now)
 	s.queueRate = newLimiter(queuePerSecond, queueBurst, s.now)
+	s.againRate = newLimiter(againPerSecond, againBurst, s.now)
 	s.judging = make(chan struct{}, runtime.GOMAXPROCS(0))
 	s.large = make(chan struct{}, largeBodies)
 	var err error

@@ -113,7 +113,7 @@ func (t *Tx) unjournalled(known map[string]bool) (lines []line, err error) {
 		default:
 			return fmt.Errorf("dead key of kind %q", kind)
 		}
-		if l.Cause == causeReplaced {
+		if kind == deadDK && l.Cause == causeReplaced {
 			l.Kind = lineRetire
 		}
 		lines = append(lines, l)

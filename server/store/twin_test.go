@@ -410,3 +410,38 @@ func TestRetireReachesTheJournal(t *testing.T) {
 		t.Error("not noted at the next start")
 	}
 }
+
+// The reason that an administrator types means nothing to us, not even one that
+// we use ourselves: a lost journal is rebuilt whole.
+func TestReasonIsOnlyText(t *testing.T) {
+	for _, why := range []string{"stolen", causeReplaced, causeReanchor, ""} {
+		path := newPath(t)
+		s := openAt(t, path)
+		update(t, s, insert("a"))
+		if err := s.Backup(context.Background(), path+".bak"); err != nil {
+			t.Fatal(err)
+		}
+		update(t, s, func(tx *Tx) error { return revoke(tx, "a", "admin", why) })
+		s.Close()
+		if err := os.Remove(path + journalSuffix); err != nil {
+			t.Fatal(err)
+		}
+		s = openAt(t, path)
+		s.Close()
+		if _, err := restore(path, path+".bak"); err != nil {
+			t.Fatal(err)
+		}
+		s = openAt(t, path)
+		view(t, s, func(tx *Tx) error {
+			d, err := tx.Device("a")
+			if err != nil {
+				return err
+			}
+			dead, err := tx.KeyRevoked(digestOf("eka"), nil, attest.Digest{})
+			if d.State != attest.Revoked || !dead {
+				t.Errorf("revoked because %q: state %s, EK dead %v", why, d.State, dead)
+			}
+			return err
+		})
+	}
+}
