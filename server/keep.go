@@ -61,7 +61,7 @@ func (s *Server) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ahead := s.now().Sub(time.Now()); ahead > time.Minute {
+	if ahead := time.Until(s.now()); ahead > time.Minute {
 		s.log.Warn("the newest time in the store is ahead of this machine's clock; going on from there", "ahead", ahead.Round(time.Second))
 	}
 	s.sealer, err = enroll.NewSealer(s.meta.ServerKey[:], s.meta.Epoch)
