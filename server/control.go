@@ -128,7 +128,7 @@ func (s *Server) view(d *device, whole bool) DeviceView {
 	v := DeviceView{
 		Device: registration(row), Name: row.Name, Serial: row.Serial, Cause: row.Cause, CauseText: row.CauseText,
 		CompareCode: attest.CompareCode(row.ID, row.Keys.DKID), EnrolledAt: row.CreatedAt, ApprovedBy: row.ApprovedBy,
-		RevokedAt: row.RevokedAt, RevokedWhy: row.RevokedWhy, LastReport: d.hot.IssuedAt, Decision: s.decideFor(d, s.now()).told(),
+		RevokedAt: row.RevokedAt, RevokedWhy: row.RevokedWhy, LastReport: d.hot.IssuedAt, Decision: s.settled(d).told(),
 	}
 	if !row.Keys.EKHash.IsZero() {
 		v.EKSHA256 = hexOf(row.Keys.EKHash)

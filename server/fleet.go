@@ -191,12 +191,18 @@ func (s *Server) current(id string) *answers {
 			s.log.Error("device not read again; it is denied", "device", id, "error", err)
 			return nil
 		}
-		// Another check may have done it while this one waited.
-		if a = d.answers.Load(); !s.holds(a) {
-			a = s.decideFor(d, s.now())
-		}
+		a = s.settled(d) // another check may have decided while this one waited
 	}
 	return a
+}
+
+// settled returns a device's answers, decided anew only when they hold no longer.
+// The caller holds d.mu.
+func (s *Server) settled(d *device) *answers {
+	if a := d.answers.Load(); s.holds(a) {
+		return a
+	}
+	return s.decideFor(d, s.now())
 }
 
 // committed hears of every change that became durable, before the change is

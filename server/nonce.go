@@ -81,7 +81,7 @@ func (s *Server) status(_ *http.Request, d *device, _ []byte) (any, error) {
 	if err := s.refresh(d); err != nil {
 		return nil, err
 	}
-	a := s.decideFor(d, s.now())
+	a := s.settled(d)
 	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.row.Level.String(), Decision: a.told()}, nil
 }
 
