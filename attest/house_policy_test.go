@@ -43,8 +43,8 @@ func housePure() []string {
 // houseTable is DESIGN's table of who may import whom.
 func houseTable() []houseRow {
 	contract := []string{"attest", "attest/posture"}
-	server := []string{"server/decide", "server/enroll", "server/gateway", "server/gateway/extauthz", "server/passkey",
-		"server/reference", "server/session", "server/signals", "server/store", "server/verify"}
+	server := []string{"server/decide", "server/enroll", "server/gateway", "server/gateway/extauthz", "server/notice", "server/passkey",
+		"server/people", "server/reference", "server/session", "server/signals", "server/store", "server/verify"}
 	admin := []string{"github.com/danielgtaylor/huma/v2", "github.com/knadh/koanf", "github.com/prometheus/client_golang"}
 	both := []string{jsonPlain}
 	return append(houseLaptop(contract, both), []houseRow{
@@ -54,9 +54,14 @@ func houseTable() []houseRow {
 			why: "Report and references to Result: the same answer for the same inputs, for ever"},
 		{dir: "server/enroll", muster: []string{"attest", "attest/posture", "server/verify", "server/reference"},
 			foreign: []string{"github.com/google/go-tpm/tpm2"}, guarded: both, why: "the structures of activation, without a TPM"},
-		{dir: "server/passkey", muster: []string{"server/reference"}, foreign: []string{"github.com/go-webauthn/webauthn"}, guarded: both,
+		{dir: "server/passkey", muster: []string{"server/reference"}, foreign: []string{"github.com/go-webauthn/webauthn", "github.com/go-webauthn/x", "github.com/google/uuid"}, guarded: both,
 			why: "the one home of WebAuthn"},
-		{dir: "server/session", muster: []string{"server/passkey"}, why: "a session is a passkey's and a device's; it takes the device as a value"},
+		{dir: "server/passkey/passkeytest", muster: []string{"server/passkey", "server/reference"}, foreign: []string{"github.com/fxamacker/cbor/v2"},
+			guarded: []string{jsonPlain, "testing"}, tests: true, why: "an authenticator in software, for tests"},
+		{dir: "server/session", muster: []string{"server/passkey"}, pure: true, why: "a session is a passkey's and a device's; it takes the device as a value"},
+		{dir: "server/people", muster: append([]string{"server/passkey", "server/reference", "server/session", "server/store", "server/verify"}, contract...), foreign: []string{jsonStrict}, guarded: both,
+			why: "who may sign in and what they did about it, in one place under the pages, the API and the commands; it speaks no HTTP"},
+		{dir: "server/notice", muster: []string{"server/store"}, guarded: both, why: "the one place that sends: mail and webhooks, from the store's outbox"},
 		{dir: "server/decide", muster: []string{"attest/posture", "server/verify"}, pure: true, guarded: both,
 			foreign: []string{"cel.dev/cel-go", "cel.dev/expr", "github.com/goccy/go-yaml", "github.com/oschwald/maxminddb-golang/v2", "google.golang.org/genproto/googleapis/api/expr", jsonStrict},
 			why:     "inputs to Decision, pure; it owns its Session, Passkey and App; the policy file is YAML with CEL"},
@@ -67,7 +72,7 @@ func houseTable() []houseRow {
 			why:     "the one package that links gRPC"},
 		{dir: "server/signals", muster: []string{"server/decide", "server/session"}, foreign: []string{"github.com/go-jose/go-jose/v4", jsonStrict}, guarded: both,
 			why: "tells others what was decided"},
-		{dir: "server/store", muster: append([]string{"server/verify", "server/decide"}, contract...), guarded: both,
+		{dir: "server/store", muster: append([]string{"server/verify", "server/passkey", "server/session"}, contract...), guarded: both,
 			foreign: []string{"modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3"},
 			why:     "the value types that it stores, and the one home of databases"},
 		{dir: "server/web", muster: append(server, contract...), foreign: admin, guarded: both, why: "pages over everything"},
@@ -75,8 +80,10 @@ func houseTable() []houseRow {
 			why: "the route table joins everything; no TPM library: enroll has the structures"},
 		{dir: "server/localserve", muster: append([]string{"server", "server/decide", "server/verify", "server/store"}, contract...),
 			guarded: []string{jsonPlain, "os/exec"}, why: "the whole product in one command: starts the go tool and the agent, a process of its own"},
-		{dir: "server/servertest", muster: append([]string{"server", "server/web", "attest/tpm", "attest/softkey", "attest/tpmtest"}, append(server, contract...)...),
+		{dir: "server/servertest", muster: append([]string{"server", "server/web", "server/passkey/passkeytest", "attest/tpm", "attest/softkey", "attest/tpmtest"}, append(server, contract...)...),
 			foreign: []string{jsonStrict}, guarded: []string{jsonPlain, "os/exec", "testing"}, tests: true, why: "starts server and agent for tests"},
+		{dir: "server/browsertest", foreign: []string{"github.com/chromedp/chromedp", "github.com/chromedp/cdproto"}, guarded: []string{jsonPlain, "os/exec", "testing"},
+			tests: true, why: "the one home of the browser"},
 		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/verify", "server/store", "server/enroll", "attest/posture"},
 			foreign: []string{"github.com/alecthomas/kong", jsonStrict}, guarded: both, why: "wiring, one file a command"},
 	}...)
@@ -96,12 +103,14 @@ func houseLaptop(contract, both []string) []houseRow {
 			guarded: []string{"os/exec", "testing"}, tests: true, why: "starts swtpm for tests"},
 		{dir: "platform", foreign: []string{"github.com/kardianos/service", sys}, guarded: []string{"os/exec", jsonPlain, "unsafe"},
 			why: "how a program lives on a machine: knows no claim and no server"},
+		{dir: "platform/seat", foreign: []string{sys}, guarded: []string{"unsafe"},
+			why: "who sits here and who is at the other end of a local connection: a leaf"},
 		{dir: "collectors", muster: []string{"attest/posture", "platform"}, foreign: []string{"github.com/shirou/gopsutil/v3", sys}, guarded: []string{jsonPlain, "unsafe"},
 			why: "what is true of this machine; programs run through platform"},
 		{dir: "installer", muster: []string{"platform"}, why: "packages; their libraries live in a module or tools.mod of their own"},
-		{dir: "agent", muster: append([]string{"platform"}, contract...), foreign: []string{jsonStrict}, guarded: both,
+		{dir: "agent", muster: append([]string{"platform", "platform/seat"}, contract...), foreign: []string{jsonStrict}, guarded: both,
 			why: "the loop: collectors and keys are passed in; no WebAuthn, database or policy code"},
-		{dir: "agent/cmd/muster-agent", muster: append([]string{"agent", "attest/tpm", "attest/softkey", "collectors", "platform"}, contract...),
+		{dir: "agent/cmd/muster-agent", muster: append([]string{"agent", "attest/tpm", "attest/softkey", "collectors", "platform", "platform/seat"}, contract...),
 			foreign: []string{jsonStrict}, guarded: both, why: "wiring; flag and strict JSON: kong and koanf cost 3 MB"},
 	}
 }
