@@ -17,6 +17,9 @@ const (
 	GatewayChanged                       // gateway id
 	TokenChanged                         // token id
 	ListedChanged                        // listed id
+	PersonChanged                        // person id: state, role, groups, passkeys
+	SessionChanged                       // session id: ended, linked, verified
+	ContentChanged                       // pack name
 )
 
 // Change tells that something that may be cached is another now.

@@ -135,7 +135,7 @@ func (s *Store) settleJournal() {
 		return
 	}
 	if err := s.journal.append(s.owed); err != nil {
-		s.log.Error("replaced keys not noted in the journal yet", "lines", len(s.owed), "error", err)
+		s.log.Error("lines not in the journal yet", "lines", len(s.owed), "error", err)
 		return
 	}
 	s.owed = nil

@@ -1,6 +1,7 @@
 // Package store keeps what the server must not forget: devices and their
 // anchors, where each device's statements stand, reports, boot logs, tokens,
-// policies, and an audit log. It is one SQLite file with a revocation journal
+// policies, persons with their passkeys and sessions, one-time offers, notices
+// to send, and an audit log. It is one SQLite file with a revocation journal
 // beside it.
 //
 // It guarantees:
@@ -15,13 +16,31 @@
 //     back by hand brings a revoked device or key, or a removed gateway, back
 //     while the journal is there (TPM.md §2); a backup without one is refused. A
 //     revoked device ends under every name that it ever had.
+//   - Removed stays removed, and ended stays ended: a removed passkey's id can
+//     never be added again, by anyone; a disabled person has no session and gets
+//     none; an ended session, offer or API token has no way back, also for SQL
+//     that goes past the methods. Removals and the last word on each person
+//     (disabled or enabled) are journalled as revocations are.
+//   - A one-time thing is taken once, by whichever of its takers committed; a
+//     secret of one kind is nothing to another.
+//   - A person's name is given once: persons are disabled, not deleted. Those who
+//     were added after a backup are forgotten when it is restored.
 //   - What a device can make it keep is bounded: reports, boot logs and replies to
 //     enrolments. Anchors and dead keys stay for ever; callers limit how often a
 //     device gets new keys (see [Tx.RecentAnchors]).
 //   - A restored backup starts a new epoch, in which nonces, stored replies and
-//     tokens of the old one are void and every device must resync.
+//     tokens of the old one are void and every device must resync. All sessions
+//     with their visits read as ended with cause "restored", live offers and API
+//     tokens as ended. Persons, passkeys, notices (which may be sent again) and
+//     spent values stay; what was spent after the backup is forgotten, so what is
+//     spent must be bound to the epoch by its owner. Content of a pack older than
+//     its accepted number is not given out.
 //   - Changes are told after they are durable, in order, and before the update
 //     that made them returns.
+//
+// Rows of people are bounded each (see bound.go), in number only the outbox; how
+// many offers, sessions and passkeys one person has at once is the callers' to
+// limit, and [Tx.PurgePeople] is theirs to call.
 //
 // It does not notice that database and journal were both put back to an older
 // state together (a machine's snapshot), it does not encrypt, and it judges
@@ -29,5 +48,6 @@
 //
 // The database holds public keys, hashes of secrets, and one secret: the server
 // key. Its thief can compute the MAC secrets of all devices, but can sign for
-// none.
+// none, and learns who the people are and which laptops they use, but cannot
+// sign in as any.
 package store

@@ -19,9 +19,10 @@ var (
 	ErrTaken = errors.New("already taken")
 	// ErrStale: the row, or its device, changed since it was read; read it again.
 	ErrStale = errors.New("changed since it was read")
-	// ErrRevoked: the device or one of its keys is revoked, which is for ever.
+	// ErrRevoked: the device or one of its keys is revoked, the passkey removed or
+	// the session ended, which is for ever; or the person is disabled.
 	ErrRevoked = errors.New("revoked")
-	// ErrTokenRefused: no such token, or it is used up, or it has expired.
+	// ErrTokenRefused: no such token or offer, or it is used up, or it has expired.
 	ErrTokenRefused = errors.New("token refused")
 	// ErrRollback: a number that only grows would have gone back.
 	ErrRollback = errors.New("number goes back")

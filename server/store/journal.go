@@ -27,6 +27,9 @@ const (
 	lineGateway = "gateway" // a gateway's credential that was removed
 	lineAudit   = "audit"   // the audit log had this head
 	linePack    = "pack"    // a pack of reference values has at least this number
+	linePasskey = "passkey" // a passkey that was removed
+	lineDisable = "disable" // a person was disabled: the number-th word of them
+	lineEnable  = "enable"  // a person was enabled again
 )
 
 // line is what one line of the journal says. Time is Unix milliseconds.
@@ -46,7 +49,9 @@ type line struct {
 	Hash       []byte `json:"hash,omitempty"` // audit; gateway: of its secret
 	Gateway    string `json:"gateway,omitempty"`
 	Pack       string `json:"pack,omitempty"`
-	Number     uint64 `json:"number,omitempty"`
+	Number     uint64 `json:"number,omitempty"` // pack; disable, enable
+	Person     string `json:"person,omitempty"`
+	Passkey    []byte `json:"passkey,omitempty"` // credential id
 }
 
 // written is a line as it stands in the file. Sum is over the sum before it and
@@ -69,7 +74,7 @@ func chain(prev string, line []byte) string {
 
 // journal is the append-only file beside the database. What ends something is
 // durable in it before the commit that it belongs to, save replaced DKs (see
-// retire).
+// retire). That a person was enabled again is written behind the commit.
 type journal struct {
 	path string
 
@@ -155,7 +160,8 @@ func parseLine(raw []byte, prev string) (l line, sum string, size int, err error
 		return l, "", 0, err
 	}
 	switch l.Kind {
-	case lineTenant, lineOpen, lineEpoch, lineRevoke, lineRetire, lineGateway, lineAudit, linePack:
+	case lineTenant, lineOpen, lineEpoch, lineRevoke, lineRetire, lineGateway, lineAudit, linePack,
+		linePasskey, lineDisable, lineEnable:
 		return l, sum, size, nil
 	}
 	return l, "", 0, fmt.Errorf("unknown kind %q: written by a newer version", l.Kind)

@@ -61,6 +61,39 @@ func reopenJournal(t testing.TB, b []byte) (lines []line, err error) {
 	return lines, nil
 }
 
+// What the first version wrote is read, each kind of line with its fields.
+func TestJournalOfTheFirstVersionIsRead(t *testing.T) {
+	var b []byte
+	sum := ""
+	for _, text := range []string{
+		`{"kind":"tenant","tenant":"0a"}`,
+		`{"kind":"open","time":1,"epoch":2,"generation":3}`,
+		`{"kind":"epoch","time":1,"epoch":2,"seq":4,"hash":"AQ=="}`,
+		`{"kind":"revoke","time":1,"epoch":2,"device":"d","ek_hash":"AQ==","ak_name":"Ag==","dk_id":"Aw==","by":"b","cause":"c"}`,
+		`{"kind":"retire","time":1,"epoch":2,"device":"d","dk_id":"BA==","cause":"replaced"}`,
+		`{"kind":"gateway","time":1,"epoch":2,"cause":"removed","hash":"BQ==","gateway":"g"}`,
+		`{"kind":"audit","time":1,"seq":5,"hash":"Bg=="}`,
+		`{"kind":"pack","time":1,"pack":"mds","number":6}`,
+	} {
+		sum = chain(sum, []byte(text))
+		b = append(b, `{"line":`+text+`,"sum":"`+sum+`"}`+"\n"...)
+	}
+	lines, err := reopenJournal(t, b)
+	if err != nil || len(lines) != 8 {
+		t.Fatalf("%d lines, %v", len(lines), err)
+	}
+	h := recall(lines)
+	if h.tenant != "0a" || h.epoch != 2 || h.generation != 3 || h.audit != (auditMark{5, "\x06"}) ||
+		h.packs["mds"] != 6 || len(h.words) != 0 {
+		t.Errorf("%+v", h)
+	}
+	for _, key := range []string{deadEK + "\x01", deadAK + "\x02", deadDK + "\x03", deadDK + "\x04", deadGateway + "\x05"} {
+		if !h.dead[key] {
+			t.Errorf("%q is not dead", key)
+		}
+	}
+}
+
 // Wherever a crash cuts the last line, the lines before it stay, and the journal
 // goes on.
 func TestTornJournalIsRepaired(t *testing.T) {

@@ -23,9 +23,13 @@ const killed = "MUSTER_TEST_STORE_KILLED"
 
 // TestKill kills a process that writes from many goroutines, again and again on
 // one database: all that was acknowledged on its standard output is there.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { killAgainAndAgain(t, writeUntilKilled, checkAcknowledged) }
+
+// killAgainAndAgain is called by a test in two processes: the one that writes,
+// and the one that kills it and checks what was acknowledged.
+func killAgainAndAgain(t *testing.T, write func(*testing.T, string), check func(*testing.T, *Store, map[string]bool)) {
 	if path := os.Getenv(killed); path != "" {
-		writeUntilKilled(t, path)
+		write(t, path)
 		return
 	}
 	path := newPath(t)
@@ -36,7 +40,7 @@ func TestKill(t *testing.T) {
 		if s.Epoch() != 1 {
 			t.Fatalf("round %d: a crash started an epoch", round)
 		}
-		checkAcknowledged(t, s, acked)
+		check(t, s, acked)
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
 		}
@@ -51,7 +55,7 @@ func TestKill(t *testing.T) {
 // killOnce adds the lines that the process wrote whole.
 func killOnce(t *testing.T, path string, round int, acked map[string]bool) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestKill$", "-test.count=1")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
 	cmd.Env = append(os.Environ(), killed+"="+path, fmt.Sprintf("ROUND=%d", round))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -125,13 +129,7 @@ func report(tx *Tx, id string, seq uint64) error {
 
 func checkAcknowledged(t *testing.T, s *Store, acked map[string]bool) {
 	t.Helper()
-	if _, err := s.VerifyAudit(context.Background()); err != nil {
-		t.Error(err)
-	}
-	var text string
-	if err := s.writeCheck(&text); err != nil || text != "ok" {
-		t.Errorf("integrity: %s, %v", text, err)
-	}
+	checkWhole(t, s)
 	view(t, s, func(tx *Tx) error {
 		for line := range acked {
 			kind, id, _ := strings.Cut(line, " ")
@@ -161,6 +159,17 @@ func checkAcknowledged(t *testing.T, s *Store, acked map[string]bool) {
 		}
 		return nil
 	})
+}
+
+func checkWhole(t *testing.T, s *Store) {
+	t.Helper()
+	if _, err := s.VerifyAudit(context.Background()); err != nil {
+		t.Error(err)
+	}
+	var text string
+	if err := s.writeCheck(&text); err != nil || text != "ok" {
+		t.Errorf("integrity: %s, %v", text, err)
+	}
 }
 
 func (s *Store) writeCheck(text *string) error {

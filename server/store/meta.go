@@ -30,14 +30,16 @@ type Meta struct {
 	// Origin is the scheme://host[:port] that devices enrolled with; empty until
 	// SetOrigin.
 	Origin string
+	// RPID is the WebAuthn RP ID; empty until SetRPID.
+	RPID string
 }
 
 // Meta reads it.
 func (t *Tx) Meta() (*Meta, error) {
 	m := new(Meta)
 	var key []byte
-	err := t.first([]any{&m.Tenant, &key, &m.Epoch, &m.Generation, &m.Origin},
-		"SELECT tenant, server_key, epoch, generation, origin FROM meta")
+	err := t.first([]any{&m.Tenant, &key, &m.Epoch, &m.Generation, &m.Origin, &m.RPID},
+		"SELECT tenant, server_key, epoch, generation, origin, rp_id FROM meta")
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +61,25 @@ func (t *Tx) SetOrigin(origin string) error {
 		return t.one("UPDATE meta SET origin = ?", origin)
 	}
 	return fmt.Errorf("%w: devices enrolled with origin %s", ErrTaken, m.Origin)
+}
+
+// SetRPID fixes the WebAuthn RP ID. The same again is no change; another one is
+// ErrTaken, because it would lose every passkey.
+func (t *Tx) SetRPID(id string) error {
+	if id == "" {
+		return errors.New("fixing an empty RP ID")
+	}
+	m, err := t.Meta()
+	if err != nil {
+		return err
+	}
+	switch m.RPID {
+	case id:
+		return nil
+	case "":
+		return t.one("UPDATE meta SET rp_id = ?", id)
+	}
+	return fmt.Errorf("%w: passkeys were made for RP ID %s", ErrTaken, m.RPID)
 }
 
 // found makes the meta row of a new database.

@@ -14,12 +14,19 @@ import (
 	"testing/fstest"
 )
 
-var updateFixture = flag.Bool("store.update", false, "write testdata/schema-1.sql anew")
+var updateFixture = flag.Bool("store.update", false, "write the last schema's fixture anew")
 
-const fixture = "testdata/schema-1.sql"
+// The fixtures are databases as versions left them. Once released, neither they
+// nor the migrations that made them change.
+const (
+	firstFixture = "testdata/schema-1.sql"
+	lastFixture  = "testdata/schema-2.sql"
+)
 
 // fromFixture makes a database as the first version left it.
-func fromFixture(t *testing.T) (path string) {
+func fromFixture(t *testing.T) (path string) { return fromFixtureOf(t, firstFixture) }
+
+func fromFixtureOf(t *testing.T, fixture string) (path string) {
 	t.Helper()
 	path = newPath(t)
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
@@ -40,14 +47,19 @@ func fromFixture(t *testing.T) (path string) {
 	return path
 }
 
-// A database of the first version opens, with what was in it, and has the schema
-// of a new one. While there is one migration, this also says that it is still
-// what the fixture was made of: once released, it never changes.
+// A database of each version opens, with what was in it, and has the schema of a
+// new one. So no migration is other than when its fixture was made of it.
 func TestOldDatabaseOpens(t *testing.T) {
 	if *updateFixture {
 		dump(t)
 	}
-	old, fresh := openAt(t, fromFixture(t)), openAt(t, newPath(t))
+	for _, fixture := range []string{firstFixture, lastFixture} {
+		t.Run(filepath.Base(fixture), func(t *testing.T) { openOld(t, fixture) })
+	}
+}
+
+func openOld(t *testing.T, fixture string) {
+	old, fresh := openAt(t, fromFixtureOf(t, fixture)), openAt(t, newPath(t))
 	view(t, old, func(tx *Tx) error {
 		m, err := tx.Meta()
 		if err != nil || m.Tenant != strings.Repeat("0a", 16) || m.Epoch != 3 || m.Generation != 8 {
@@ -72,6 +84,9 @@ func TestOldDatabaseOpens(t *testing.T) {
 	if head, err := old.VerifyAudit(context.Background()); err != nil || head.Seq != 2 {
 		t.Errorf("audit: %d, %v", head.Seq, err)
 	}
+	if fixture == lastFixture {
+		oldPeople(t, old)
+	}
 	update(t, old, func(tx *Tx) error { return revoke(tx, "old", "admin", "old") })
 	a, b := schema(t, old), schema(t, fresh)
 	slices.Sort(a)
@@ -79,6 +94,32 @@ func TestOldDatabaseOpens(t *testing.T) {
 	if !slices.Equal(a, b) {
 		t.Errorf("the old database has schema\n%s\nand a new one\n%s", a, b)
 	}
+}
+
+// oldPeople checks what the last fixture has of people.
+func oldPeople(t *testing.T, s *Store) {
+	view(t, s, func(tx *Tx) error {
+		p, err := tx.PersonByName("alice")
+		if err != nil || p.Disabled || len(p.Handle) != 32 {
+			t.Errorf("person: %+v, %v", p, err)
+		}
+		if k, err := tx.PasskeyByID([]byte("id of alice key")); err != nil || k.Person != p.ID {
+			t.Errorf("passkey: %+v, %v", k, err)
+		}
+		list, err := tx.Sessions(p.ID)
+		if err != nil || len(list) != 1 || list[0].Browser != "browser" {
+			t.Errorf("sessions: %+v, %v", list, err)
+		}
+		m, err := tx.Meta()
+		if err == nil && m.RPID != "old.example" {
+			t.Errorf("meta: %+v", m)
+		}
+		return err
+	})
+	if !disabled(t, s, "bob") {
+		t.Error("bob is enabled")
+	}
+	refused(t, s, "removed passkey", ErrRevoked, func(tx *Tx) error { return tx.AddPasskey(aPasskey("alice", "bob key")) })
 }
 
 // schema lists what was created, in this order.
@@ -95,7 +136,7 @@ func schema(t *testing.T, s *Store) (all []string) {
 	return all
 }
 
-// dump writes the fixture: schema and a few rows.
+// dump writes the last fixture: schema and a few rows.
 func dump(t *testing.T) {
 	t.Helper()
 	s := openAt(t, newPath(t))
@@ -115,26 +156,39 @@ func dump(t *testing.T) {
 		return tx.AddReport("old", &Report{Seq: 41, JWS: []byte("jws"), Result: []byte("{}")})
 	})
 	audited(t, s, 1, 2)
+	update(t, s, func(tx *Tx) error {
+		tx.epoch = 3
+		for _, name := range []string{"alice", "bob"} {
+			if err := errors.Join(tx.AddPerson(someone(name)), tx.AddPasskey(aPasskey(name, name+" key"))); err != nil {
+				return err
+			}
+			if _, err := tx.AddSession(aSession(name, name+" key")); err != nil {
+				return err
+			}
+		}
+		return errors.Join(removeKey("bob")(tx), disable("p_bob")(tx))
+	})
 	var b strings.Builder
-	b.WriteString("-- A database of schema 1 with a few rows; test data, its keys are no keys.\n")
+	b.WriteString("-- A database of schema 2 with a few rows; test data, its keys are no keys.\n")
 	b.WriteString("PRAGMA application_id = 1836413812;\nPRAGMA foreign_keys = OFF;\n")
 	for _, text := range schema(t, s) {
 		b.WriteString(text + ";\n")
 	}
 	view(t, s, func(tx *Tx) error {
-		for _, table := range []string{"devices", "hot", "anchors", "reports", "audit"} {
+		for _, table := range []string{"devices", "hot", "anchors", "reports", "audit", "persons", "passkeys",
+			"passkey_states", "dead_passkeys", "sessions", "session_hot"} {
 			if err := dumpTable(tx, &b, table); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	b.WriteString("INSERT INTO meta VALUES (1, '" + strings.Repeat("0a", 16) + "', x'" + strings.Repeat("0b", 32) + "', 3, 7, 'https://old.example', 0);\n")
-	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1);\n")
-	if err := os.MkdirAll(filepath.Dir(fixture), 0o755); err != nil {
+	b.WriteString("INSERT INTO meta VALUES (1, '" + strings.Repeat("0a", 16) + "', x'" + strings.Repeat("0b", 32) + "', 3, 7, 'https://old.example', 0, 'old.example');\n")
+	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1), (2, 1);\n")
+	if err := os.MkdirAll(filepath.Dir(lastFixture), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(fixture, []byte(b.String()), 0o644); err != nil {
+	if err := os.WriteFile(lastFixture, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,14 +214,19 @@ func dumpTable(tx *Tx, b *strings.Builder, table string) error {
 // next is our migrations and one more.
 func next(t *testing.T, sql string) fs.FS {
 	t.Helper()
-	first, err := fs.ReadFile(migrations(), "00001_first.sql")
-	if err != nil {
-		t.Fatal(err)
+	files := fstest.MapFS{"00003_next.sql": {Data: []byte("-- +goose Up\n" + sql)}}
+	ours, err := fs.Glob(migrations(), "*.sql")
+	if err != nil || len(ours) != 2 {
+		t.Fatal(ours, err)
 	}
-	return fstest.MapFS{
-		"00001_first.sql": {Data: first},
-		"00002_next.sql":  {Data: []byte("-- +goose Up\n" + sql)},
+	for _, name := range ours {
+		b, err := fs.ReadFile(migrations(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = &fstest.MapFile{Data: b}
 	}
+	return files
 }
 
 func migrateAt(t *testing.T, path string, versions fs.FS) error {

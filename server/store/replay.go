@@ -14,7 +14,8 @@ const (
 )
 
 // replay applies a line of the journal to a database that may not know it. What
-// it changes of devices and gateways goes into the audit log.
+// it changes goes into the audit log. Of persons only the last word counts: see
+// replayWord.
 func (t *Tx) replay(l *line) error {
 	switch l.Kind {
 	case lineRevoke:
@@ -23,6 +24,8 @@ func (t *Tx) replay(l *line) error {
 		return t.replayRetire(l)
 	case lineGateway:
 		return t.replayGateway(l)
+	case linePasskey:
+		return t.replayPasskey(l)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ const (
 	deadAK      = "ak"
 	deadDK      = "dk"
 	deadGateway = "gateway" // the hash of a removed credential
+	deadPasskey = "passkey" // a credential id; in a table of its own
 )
 
 // KeyRevoked tells whether any of the keys belonged to a revoked device, or is a

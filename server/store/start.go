@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // history is what the journal says as a whole.
@@ -14,7 +16,8 @@ type history struct {
 	audit      auditMark       // the highest head since the last epoch began
 	dead       map[string]bool // kind ‖ value
 	packs      map[string]uint64
-	waived     bool // it may be missing (see Config.WithoutJournal)
+	words      map[string]word // the last one of each person
+	waived     bool            // it may be missing (see Config.WithoutJournal)
 }
 
 // covers refuses a journal that cannot have what was revoked since a backup: the
@@ -33,7 +36,7 @@ type auditMark struct {
 }
 
 func recall(lines []line) *history {
-	h := &history{dead: map[string]bool{}, packs: map[string]uint64{}}
+	h := &history{dead: map[string]bool{}, packs: map[string]uint64{}, words: map[string]word{}}
 	for i := range lines {
 		l := &lines[i]
 		h.epoch = max(h.epoch, l.Epoch)
@@ -49,6 +52,12 @@ func recall(lines []line) *history {
 			h.dead[deadDK+string(l.DKID)] = true
 		case lineGateway:
 			h.dead[deadGateway+string(l.Hash)] = true
+		case linePasskey:
+			h.dead[deadPasskey+string(l.Passkey)] = true
+		case lineDisable, lineEnable:
+			if l.Number > h.words[l.Person].number {
+				h.words[l.Person] = word{l.Person, l.Number, l.Kind == lineDisable, l.Time, l.Cause}
+			}
 		case linePack:
 			h.packs[l.Pack] = max(h.packs[l.Pack], l.Number)
 		}
@@ -150,6 +159,9 @@ func (t *Tx) beginEpoch(why string) error {
 			return err
 		}
 	}
+	if err := t.voidIssued(); err != nil {
+		return err
+	}
 	head, err := t.AuditHead()
 	if err != nil {
 		return err
@@ -160,11 +172,34 @@ func (t *Tx) beginEpoch(why string) error {
 	return err
 }
 
+// voidIssued ends what was issued to people and programs in the old epoch.
+// Visits are void with their sessions; a spent value stays spent.
+func (t *Tx) voidIssued() error {
+	if _, err := t.endSessions("WHERE ended_at = 0", causeRestored); err != nil {
+		return err
+	}
+	for _, void := range []string{
+		"UPDATE offers SET ended_at = ? WHERE taken_at = 0 AND ended_at = 0",
+		"UPDATE api_tokens SET ended_at = ? WHERE ended_at = 0",
+	} {
+		if _, err := t.exec(void, millis(t.now)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // join makes database and journal each know what only the other does.
 func (t *Tx) join(past *history, lines []line) error {
 	for i := range lines {
 		if err := t.replay(&lines[i]); err != nil {
 			return fmt.Errorf("replaying line %d of the revocation journal: %w", i+1, err)
+		}
+	}
+	for _, person := range slices.Sorted(maps.Keys(past.words)) {
+		w := past.words[person]
+		if err := t.replayWord(&w); err != nil {
+			return fmt.Errorf("replaying word %d of person %s: %w", w.number, person, err)
 		}
 	}
 	for name, number := range past.packs {
@@ -176,7 +211,15 @@ func (t *Tx) join(past *history, lines []line) error {
 	if err != nil {
 		return err
 	}
-	t.lines = append(t.lines, missing...)
+	removed, err := t.unjournalledPasskeys(past.dead)
+	if err != nil {
+		return err
+	}
+	words, err := t.unjournalledWords(past.words)
+	if err != nil {
+		return err
+	}
+	t.lines = slices.Concat(t.lines, missing, removed, words)
 	packs, err := t.Packs()
 	if err != nil {
 		return err

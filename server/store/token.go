@@ -29,8 +29,12 @@ type Token struct {
 
 // What secrets start with, so that scanners of leaks know them.
 const (
-	tokenPrefix   = "mst_"
-	gatewayPrefix = "mgw_"
+	tokenPrefix    = "mst_"
+	gatewayPrefix  = "mgw_"
+	sessionPrefix  = "mss_"
+	visitPrefix    = "msv_"
+	offerPrefix    = "mso_"
+	apiTokenPrefix = "mat_"
 )
 
 // newSecret draws 32 bytes and returns them in text form and hashed. They are
