@@ -68,6 +68,28 @@ func (l *LinkProof) form() error {
 	return nil
 }
 
+// Form refuses an ask that names half a request, two things at once, or no way:
+// a request has an id and a nonce, or there is none and it is by code.
+func (a *LinkAsk) Form() error {
+	named := label(a.Link) && !a.Nonce.IsZero()
+	none := a.Link == "" && a.Nonce.IsZero()
+	switch {
+	case a.Recover && none && a.Way == "",
+		!a.Recover && none && a.Way == WayCode,
+		!a.Recover && named && (a.Way == WayLoopback || a.Way == WayApp || a.Way == WayCode):
+		return nil
+	}
+	return refuse(PayloadForm, "link ask of another form")
+}
+
+// Form refuses a cause that is none.
+func (e *LinkEnd) Form() error {
+	if e.Cause != CauseLocked && e.Cause != CauseLeft {
+		return refuse(PayloadForm, "link end with another cause")
+	}
+	return nil
+}
+
 // form checks that the key is one and ends after now, at the latest at last.
 func (e *Ephemeral) form(now, last time.Time) error {
 	if _, err := SoftKey(e.Point); err != nil {

@@ -221,7 +221,8 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, fresh := range []func() any{
 			func() any { return new(attest.ReportSubmit) }, func() any { return new(attest.EnrolFinish) },
-			func() any { return new(attest.ReportReply) },
+			func() any { return new(attest.ReportReply) }, func() any { return new(attest.LinkAsk) },
+			func() any { return new(attest.LinkOffers) }, func() any { return new(attest.LinkSubmit) },
 		} {
 			first := fresh()
 			if attest.Decode(b, first) != nil {

@@ -17,6 +17,7 @@ const (
 	MaxText        = 1 << 10 // one string of a payload, as written between its quotes
 	MaxID          = 64      // boot id, agent version, link id
 	MaxNonces      = 4       // live nonces of one device
+	MaxOffers      = 16      // link requests in one answer
 )
 
 // Times of the protocol (SPEC.md §6).

@@ -16,6 +16,8 @@ const (
 	PathLog         = "/v1/log"
 	PathStatus      = "/v1/status"
 	PathLink        = "/v1/link"
+	PathLinkAsk     = "/v1/link/ask"
+	PathLinkEnd     = "/v1/link/end"
 )
 
 // Headers of every request of an enrolled device: its id, and [MAC] over path
@@ -103,6 +105,70 @@ type Recertify struct {
 	Public  Bytes       `json:"public"` // TPMT_PUBLIC
 	Certify Attestation `json:"certify"`
 }
+
+// LinkAsk asks what a device is to sign for a browser session, at POST
+// /v1/link/ask. With Link and Nonce: for that request. With neither: for the
+// requests by code of the device's owner; with Recover instead: for a recovery of
+// the owner's passkeys. See [LinkAsk.Form].
+type LinkAsk struct {
+	Link    string `json:"link,omitempty"`
+	Nonce   Digest `json:"nonce,omitzero"`
+	Way     string `json:"way,omitempty"` // a Way; how the agent was asked
+	Recover bool   `json:"recover,omitempty"`
+}
+
+// How an agent was asked to link: by the page over loopback, by the page through
+// a muster:// link, by the person who types a code.
+const (
+	WayLoopback = "loopback"
+	WayApp      = "app"
+	WayCode     = "code"
+)
+
+// LinkOffers answers it, with at most [MaxOffers].
+type LinkOffers struct {
+	Offers []LinkOffer `json:"offers"`
+}
+
+// LinkOffer is one request that the device may prove, and who asks, for the
+// person at the laptop to read before.
+type LinkOffer struct {
+	Link        string    `json:"link"`
+	Nonce       Digest    `json:"nonce"`
+	SessionHash Digest    `json:"session_hash"`
+	Person      string    `json:"person"`  // name of who is signed in there
+	Browser     string    `json:"browser"` // what it says that it is
+	Address     string    `json:"address"` // where it connects from
+	AskedAt     time.Time `json:"asked_at"`
+}
+
+// LinkSubmit carries a link proof to POST /v1/link.
+type LinkSubmit struct {
+	JWS   string `json:"jws"` // typ muster-link/1
+	Quote *Quote `json:"quote,omitempty"`
+}
+
+// LinkReply answers an accepted proof: what the person's browser must bring to
+// the server, once, to confirm it.
+type LinkReply struct {
+	Confirm string `json:"confirm,omitempty"` // one-time value; not for a code
+	Code    string `json:"code,omitempty"`    // to be typed into the page, or compared
+	URL     string `json:"url,omitempty"`     // page to open in the browser; secret in its fragment
+	ExpireS int    `json:"expire_s"`
+}
+
+// LinkEnd tells that the laptop's system session was locked or left. See
+// [LinkEnd.Form].
+type LinkEnd struct {
+	Cause string `json:"cause"` // CauseLocked, CauseLeft
+}
+
+// Why links end: the screen was locked; the person signed out of the system, or
+// another one took the seat.
+const (
+	CauseLocked = "locked"
+	CauseLeft   = "left"
+)
 
 // DeviceState is where a device stands with the server.
 type DeviceState string
@@ -192,4 +258,5 @@ const (
 	CodeQueueFull     = "queue-full"          // 503: too many devices wait for an approval
 	CodeTwoDevices    = "keys-of-two-devices" // 409: EK and AK belong to different devices
 	CodePlainHTTP     = "plain-http"          // 403: secrets do not go over this wire
+	CodeNotActive     = "device-not-active"   // 403: pending, and only an active device links
 )

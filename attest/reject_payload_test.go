@@ -171,5 +171,32 @@ func messageRejections() []rejection {
 			row("range", "a PCR index above 255", inMessage(`{"7":`, `{"263":`)),
 			row("twice", "a PCR index twice, once escaped", inMessage(`{"7":"`, `{"\u0037":"`+nonceOf("z").String()+`","7":"`)),
 		),
+		linkRejections(),
+	)
+}
+
+func linkRejections() []rejection {
+	nonce := `"nonce":"` + nonceOf("link").String() + `"`
+	return slices.Concat(
+		group("message-link", "message-link-ask", attest.PayloadForm,
+			row("half", "a request without its nonce", inMessage(nonce+",", "")),
+			row("nonce", "a nonce without its request", inMessage(`"link":"link-1",`, "")),
+			row("way", "no way", inMessage(`,"way":"loopback"`, "")),
+			row("way-other", "a way that is none", inMessage(`"loopback"`, `"proxy"`)),
+			row("recover", "a request and a recovery at once", inMessage(`"way"`, `"recover":true,"way"`)),
+			row("id", "an id of more than MaxID bytes", inMessage(`"link-1"`, `"`+strings.Repeat("a", attest.MaxID+1)+`"`)),
+			row("control", "an id with a line break", inMessage(`"link-1"`, `"link\n1"`)),
+			row("unknown", "the agent says which session it wants", inMessage(`"link-1"`, `"link-1","session_hash":"`+nonceOf("s").String()+`"`)),
+		),
+		group("message-link-list", "message-link-ask-code", attest.PayloadForm,
+			row("loopback", "a page may not list what others ask", inMessage(`"code"`, `"loopback"`)),
+		),
+		group("message-link-end", "message-link-end", attest.PayloadForm,
+			row("none", "no cause", inMessage(`"locked"`, `""`)),
+			row("other", "a cause that is none", inMessage(`"locked"`, `"asleep"`)),
+		),
+		group("message-link-jws", "message-link-submit", attest.PayloadForm,
+			row("dkb", "a boot key beside a link proof", inMessage(`{`, `{"dkb":{"public":"","certify":{"attest":"","signature":""}},`)),
+		),
 	)
 }

@@ -252,6 +252,25 @@ func addKeys(alder *machine, add func(string, *vector, *lab)) {
 			{Code: "disk-encrypted", Claim: "disk_encryption", Text: "Swap is not encrypted.", Fix: "Encrypt swap."}}}}
 	add("message-reply", &vector{
 		About: "its answer", Check: "message", Message: &vectorMessage{Type: "ReportReply", Text: string(mustEncode(reply))}}, l)
+	addLinks(l, add)
+}
+
+// addLinks makes the messages of the device link, as form only.
+func addLinks(l *lab, add func(string, *vector, *lab)) {
+	message := func(name, about, typ string, v any) {
+		add(name, &vector{About: about, Check: "message", Message: &vectorMessage{Type: typ, Text: string(mustEncode(v))}}, l)
+	}
+	nonce := nonceOf("link")
+	message("message-link-ask", "the agent was asked over loopback", "LinkAsk",
+		attest.LinkAsk{Link: "link-1", Nonce: nonce, Way: attest.WayLoopback})
+	message("message-link-ask-code", "the person asks which requests by code there are", "LinkAsk", attest.LinkAsk{Way: attest.WayCode})
+	message("message-link-ask-recover", "the person lost their passkeys", "LinkAsk", attest.LinkAsk{Recover: true})
+	message("message-link-offers", "what to sign, and who asks", "LinkOffers", attest.LinkOffers{Offers: []attest.LinkOffer{{
+		Link: "link-1", Nonce: nonce, SessionHash: sha256.Sum256([]byte("session")), Person: "alice", Browser: "Browser/1.0",
+		Address: "192.0.2.7", AskedAt: vectorTime()}}})
+	message("message-link-submit", "the body of POST /v1/link", "LinkSubmit", attest.LinkSubmit{JWS: "e30.e30.AA"})
+	message("message-link-reply", "its answer", "LinkReply", attest.LinkReply{Confirm: "one-time", ExpireS: 120})
+	message("message-link-end", "the screen was locked", "LinkEnd", attest.LinkEnd{Cause: attest.CauseLocked})
 }
 
 // addSoft makes the cases of a device without a TPM.

@@ -278,12 +278,19 @@ func (m *vectorMessage) decode() error {
 		"EnrolBegin": new(attest.EnrolBegin), "EnrolChallenge": new(attest.EnrolChallenge),
 		"EnrolFinish": new(attest.EnrolFinish), "ReportSubmit": new(attest.ReportSubmit),
 		"ReportReply": new(attest.ReportReply), "NonceRequest": new(attest.NonceRequest), "Problem": new(attest.Problem),
+		"LinkAsk": new(attest.LinkAsk), "LinkOffers": new(attest.LinkOffers), "LinkSubmit": new(attest.LinkSubmit),
+		"LinkReply": new(attest.LinkReply), "LinkEnd": new(attest.LinkEnd),
 	}[m.Type]
 	if into == nil {
 		return fmt.Errorf("no message %q", m.Type)
 	}
 	if err := attest.Decode([]byte(m.Text), into); err != nil {
 		return &attest.Error{Code: attest.PayloadForm, Detail: err.Error()}
+	}
+	if formed, ok := into.(interface{ Form() error }); ok {
+		if err := formed.Form(); err != nil {
+			return err
+		}
 	}
 	again, err := attest.Encode(into)
 	if err != nil || string(again) != m.Text {

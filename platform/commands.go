@@ -67,9 +67,15 @@ type Commands struct {
 func Host() Commands { return Commands{tools: tools(runtime.GOOS)} }
 
 // tools is the list: name, and the absolute paths tried in that order. An entry
-// is here because a collector's source of truth is that program alone.
+// is here because a collector's source of truth is that program alone; loginctl,
+// because only logind knows whether a screen is locked; the opener is for
+// [Commands.Open].
 func tools(goos string) map[string][]string {
-	if goos != "linux" {
+	switch goos {
+	case "darwin":
+		return map[string][]string{opener(goos): {"/usr/bin/open"}}
+	case "linux":
+	default:
 		return nil
 	}
 	in := func(name string, dirs ...string) []string {
@@ -87,6 +93,7 @@ func tools(goos string) map[string][]string {
 		"firewall-cmd":   bin("firewall-cmd"),
 		"ip6tables-save": sbin("ip6tables-save"),
 		"iptables-save":  sbin("iptables-save"),
+		"loginctl":       bin("loginctl"),
 		"nft":            sbin("nft"),
 		"pacman":         bin("pacman"),
 		"rpm-ostree":     bin("rpm-ostree"),
@@ -96,6 +103,7 @@ func tools(goos string) map[string][]string {
 		"zfs":            sbin("zfs"),
 		"zpool":          sbin("zpool"),
 		"zypper":         bin("zypper"),
+		opener(goos):     bin(opener(goos)),
 	}
 }
 

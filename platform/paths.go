@@ -20,8 +20,11 @@ type Paths struct {
 	StateDir string
 	// LogDir holds log files, on systems whose service manager keeps no log.
 	LogDir string
-	// RunDir holds what does not outlive a boot: locks and sockets.
+	// RunDir holds what does not outlive a boot: sockets. The service's may be
+	// entered by everybody.
 	RunDir string
+	// SystemRunDir is the RunDir of the service, whoever asks; [HostPaths] sets it.
+	SystemRunDir string
 }
 
 // managedDomain names our settings to a management system: the file below
@@ -31,7 +34,16 @@ const managedDomain = "muster"
 // HostPaths returns the paths of this machine for this process. Root, and an
 // elevated process on Windows, gets the machine's; anyone else gets their own.
 func HostPaths() (Paths, error) {
-	return pathsFor(runtime.GOOS, privileged(), hostEnv)
+	p, err := pathsFor(runtime.GOOS, privileged(), hostEnv)
+	if err != nil {
+		return Paths{}, err
+	}
+	// What a person's environment says of the machine's folders does not count:
+	// hostEnv asks the system for the one that Windows has.
+	if system, err := pathsFor(runtime.GOOS, true, hostEnv); err == nil {
+		p.SystemRunDir = system.RunDir
+	}
+	return p, nil
 }
 
 // pathsFor returns the paths for an OS (linux, windows or darwin, as in
@@ -72,7 +84,7 @@ func linuxSystemPaths() Paths {
 		ManagedSource: linuxManaged,
 		StateDir:      "/var/lib/muster",
 		LogDir:        "/var/log/muster",
-		RunDir:        "/run/muster",
+		RunDir:        "/run/muster-agent",
 	}
 }
 

@@ -19,29 +19,29 @@ func TestPathsFor(t *testing.T) {
 		want       Paths
 	}{
 		{"linux system", "linux", true, nil, Paths{
-			"/etc/muster/agent.json", "/etc/muster/managed.d", "/var/lib/muster", "/var/log/muster", "/run/muster"}},
+			"/etc/muster/agent.json", "/etc/muster/managed.d", "/var/lib/muster", "/var/log/muster", "/run/muster-agent", ""}},
 		{"linux person", "linux", false, map[string]string{"HOME": "/home/ann", "XDG_RUNTIME_DIR": "/run/user/1000"}, Paths{
 			"/home/ann/.config/muster/agent.json", "/etc/muster/managed.d", "/home/ann/.local/state/muster",
-			"/home/ann/.local/state/muster/log", "/run/user/1000/muster"}},
+			"/home/ann/.local/state/muster/log", "/run/user/1000/muster", ""}},
 		{"linux person with XDG, no session", "linux", false, map[string]string{
 			"XDG_CONFIG_HOME": "/c/", "XDG_STATE_HOME": "/s/x/.."}, Paths{
-			"/c/muster/agent.json", "/etc/muster/managed.d", "/s/muster", "/s/muster/log", "/s/muster/run"}},
+			"/c/muster/agent.json", "/etc/muster/managed.d", "/s/muster", "/s/muster/log", "/s/muster/run", ""}},
 		{"relative XDG is ignored", "linux", false, map[string]string{
 			"HOME": "/h", "XDG_CONFIG_HOME": "c", "XDG_STATE_HOME": "../s", "XDG_RUNTIME_DIR": "."}, Paths{
 			"/h/.config/muster/agent.json", "/etc/muster/managed.d", "/h/.local/state/muster",
-			"/h/.local/state/muster/log", "/h/.local/state/muster/run"}},
+			"/h/.local/state/muster/log", "/h/.local/state/muster/run", ""}},
 		{"darwin system", "darwin", true, nil, Paths{
 			"/Library/Application Support/muster/agent.json", "/Library/Managed Preferences/muster.plist",
-			"/Library/Application Support/muster/state", "/Library/Logs/muster", "/var/run/muster"}},
+			"/Library/Application Support/muster/state", "/Library/Logs/muster", "/var/run/muster", ""}},
 		{"darwin person", "darwin", false, map[string]string{"HOME": "/Users/ann"}, Paths{
 			"/Users/ann/Library/Application Support/muster/agent.json", "/Library/Managed Preferences/muster.plist",
 			"/Users/ann/Library/Application Support/muster/state", "/Users/ann/Library/Logs/muster",
-			"/Users/ann/Library/Application Support/muster/run"}},
+			"/Users/ann/Library/Application Support/muster/run", ""}},
 		{"windows system", "windows", true, map[string]string{"ProgramData": `D:\ProgramData\`}, Paths{
 			`D:\ProgramData\Muster\agent.json`, `HKLM\Software\Policies\Muster`, `D:\ProgramData\Muster\State`,
-			`D:\ProgramData\Muster\Logs`, `D:\ProgramData\Muster\Run`}},
+			`D:\ProgramData\Muster\Logs`, `D:\ProgramData\Muster\Run`, ""}},
 		{"windows person", "windows", false, map[string]string{"LocalAppData": `C:\Users\ann\AppData\Local`}, Paths{
-			win + `\agent.json`, `HKLM\Software\Policies\Muster`, win + `\State`, win + `\Logs`, win + `\Run`}},
+			win + `\agent.json`, `HKLM\Software\Policies\Muster`, win + `\State`, win + `\Logs`, win + `\Run`, ""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := pathsFor(test.goos, test.root, env(test.env))
