@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"muster/attest"
 	"muster/attest/posture"
 	"muster/platform"
+	"muster/platform/seat"
 )
 
 // Config is everything that an [Agent] works with. Each seam is one function;
@@ -37,6 +41,13 @@ type Config struct {
 	Up  func() time.Duration
 	// Random is uniform in [0, 1); it spreads a fleet, nothing secret hangs on it.
 	Random func() float64
+
+	// TCPPeer, UnixPeer, Active and Locked are those of package seat. They are
+	// called from several goroutines.
+	TCPPeer  func(client, server netip.AddrPort) (seat.Peer, error)
+	UnixPeer func(*net.UnixConn) (seat.Peer, error)
+	Active   func() ([]seat.Session, error)
+	Locked   func(ctx context.Context, session string) (bool, error)
 }
 
 // KeyPlace says which keys are meant, and where.
@@ -54,7 +65,8 @@ type KeyPlace struct {
 	Blobs Blobs
 }
 
-// Agent is one device. It is used from one goroutine.
+// Agent is one device. It is used from one goroutine; what other goroutines ask of
+// it while it runs goes through jobs.
 type Agent struct {
 	Config
 	write  func(path string, data []byte) error
@@ -71,6 +83,9 @@ type Agent struct {
 	tokenless bool
 	sleeps    sleeps
 	budget    budget
+
+	jobs   chan job
+	linked atomic.Pointer[linked] // nil: nothing that a lock of the screen would end
 }
 
 // New returns an agent. Nothing is opened or read before it is used.
@@ -80,6 +95,7 @@ func New(config Config) *Agent {
 		write:   platform.WritePrivate,
 		client:  &client{origin: config.Settings.Server, http: config.HTTP},
 		backoff: backoff{random: config.Random},
+		jobs:    make(chan job),
 	}
 }
 

@@ -12,12 +12,28 @@
 //   - Profile byod is enforced here, whatever a server asks for.
 //   - Secrets are in private files only: never in arguments, environment, logs
 //     or output.
+//   - A browser session is linked to this laptop only for the account that sits at
+//     it (or that the setting link_user names), as the operating system tells: at
+//     the loopback listener, which is off unless link_port is set and answers
+//     pages of the enrolled server alone, and at the door, a unix socket for the
+//     person's own commands. Where the system does not tell, the answer is no.
+//     Nothing about the laptop is ever answered to a page.
 //   - There is no silent way down: a TPM that cannot be used is told with its
 //     remedy, and only the setting tpm: none makes a software key.
 //
 // It does not look at the machine itself (collectors do), does not hold keys
 // (attest/tpm and attest/softkey do), and decides nothing: the server does. It
-// protects nothing from an administrator of the laptop.
+// protects nothing from an administrator of the laptop, nor the person's links
+// from their own programs: whoever forwards the loopback port on purpose links
+// another machine's browser. Known programs for that are refused where they are
+// seen, and the server compares addresses.
+//
+// Linux has all of it. macOS tells who is at the door but not who connects to the
+// loopback listener (peer-unknown), and needs link_user for both, since it does
+// not tell who sits there; Windows tells who connects to the listener, which was
+// compiled and not tried, and not who is at the door. That a screen was locked is
+// told to the server on Linux alone, where the desktop tells logind; elsewhere
+// links end by their age.
 //
 // Replies are read leniently: members that this version does not know are
 // ignored, so that a server may learn before its agents do. What an agent sends

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"muster/attest"
@@ -45,7 +48,7 @@ func (a *Agent) Doctor(ctx context.Context, look func(context.Context, string) (
 	checks = append(checks, a.checkState()...)
 	checks = append(checks, a.checkToken())
 	checks = append(checks, a.checkTPM(ctx, look)...)
-	return append(checks, a.checkService())
+	return append(checks, a.checkService(), a.checkLink(ctx))
 }
 
 func checked(name string, err error, text string) Check {
@@ -157,4 +160,27 @@ func (a *Agent) checkService() Check {
 		err = errors.Join(Hint(errors.New("no agent runs"), fix), release())
 	}
 	return checked("service", err, "")
+}
+
+// checkLink looks whether pages and the person's commands can link a session.
+func (a *Agent) checkLink(ctx context.Context) Check {
+	const fix = `Set link_user to the account of the person who uses this machine.`
+	guests, err := a.guests()
+	if err != nil {
+		return checked("link", Hint(fmt.Errorf("who may link a browser is not known: %w", err), fix), "")
+	}
+	who := "nobody is signed in at this machine's screen"
+	if len(guests) > 0 {
+		who = "account " + strings.Join(guests, ", ") + " may link a browser"
+	}
+	if a.Settings.LinkPort == 0 {
+		return checked("link", nil, who+"; link_port is not set: by muster:// and by code")
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Settings.LinkPort))
+	dialer := net.Dialer{Timeout: time.Second}
+	c, err := dialer.DialContext(ctx, "tcp4", address)
+	if err != nil {
+		return checked("link", Hint(fmt.Errorf("no agent listens for pages: %w", err), `Start the service: "muster-agent start".`), "")
+	}
+	return checked("link", c.Close(), who+"; pages are answered at "+address)
 }

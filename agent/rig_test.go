@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"muster/attest/posture"
 	"muster/attest/softkey"
 	"muster/platform"
+	"muster/platform/seat"
 )
 
 // rig is one laptop: its state folder, chip, claims and clocks outlive the
@@ -31,6 +34,10 @@ type rig struct {
 	random float64
 	write  func(path string, data []byte) error
 	logs   *slog.Logger
+
+	seated []seat.Session // who sits at the laptop; nil: the system does not tell
+	locked map[string]bool
+	peer   seat.Peer // who connects; the zero value: the system does not tell
 }
 
 func newRig(t *testing.T, c *chip) *rig {
@@ -101,18 +108,59 @@ func (r *rig) agent() *Agent {
 			defer r.mu.Unlock()
 			return r.random
 		},
+		TCPPeer:  func(netip.AddrPort, netip.AddrPort) (seat.Peer, error) { return r.peerNow() },
+		UnixPeer: func(*net.UnixConn) (seat.Peer, error) { return r.peerNow() },
+		Active: func() ([]seat.Session, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.seated == nil {
+				return nil, seat.ErrUnknown
+			}
+			return r.seated, nil
+		},
+		Locked: func(_ context.Context, session string) (bool, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			locked, ok := r.locked[session]
+			if !ok {
+				return false, seat.ErrUnknown
+			}
+			return locked, nil
+		},
 	})
 	a.write = func(path string, data []byte) error { return r.write(path, data) }
 	return a
 }
 
+func (r *rig) peerNow() (seat.Peer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.peer == (seat.Peer{}) {
+		return r.peer, seat.ErrUnknown
+	}
+	return r.peer, nil
+}
+
+// set changes the laptop under its lock.
+func (r *rig) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
 // start runs an agent; stop ends it and returns what Run did.
 func (r *rig) start() (stop func() error) {
+	_, stop = r.run()
+	return stop
+}
+
+// run is start for those who ask the running agent.
+func (r *rig) run() (a *Agent, stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	a := r.agent()
+	a = r.agent()
 	go func() { done <- a.Run(ctx) }()
-	return sync.OnceValue(func() error {
+	return a, sync.OnceValue(func() error {
 		cancel()
 		err := <-done
 		if errors.Is(err, context.Canceled) {

@@ -29,6 +29,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	w := a.watch(ctx)
 	defer w.wg.Wait()
 	defer cancel()
+	a.receive(ctx, &w.wg)
 	a.Log.Info("agent starts", "version", a.Version, "server", a.Settings.Server, "profile", string(a.Settings.Profile))
 	if a.claims, err = w.first(ctx); err != nil {
 		return err
@@ -47,9 +48,14 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.saw(c)
 		case c := <-w.dear:
 			a.saw(c)
+		case j := <-a.jobs:
+			err = a.serve(ctx, j)
 		case <-timer.C:
 		}
 		timer.Stop()
+		if err != nil {
+			return err
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"muster/attest"
@@ -22,7 +23,10 @@ type Settings struct {
 	StateDir string          // private folder
 	CAFile   string          // PEM of further roots for the server's certificate; may be empty
 	LogLevel slog.Level
+	LinkPort int    // of the loopback listener; 0: off
+	LinkUser string // account whose programs may link; empty: the active local session's
 
+	doors     []string // sockets of the door, the own one first
 	tokenFile string
 	token     string // from managed settings only; secret
 	values    []Value
@@ -55,11 +59,14 @@ const (
 	nameStateDir  = "state_dir"
 	nameCAFile    = "ca_file"
 	nameLogLevel  = "log_level"
+	nameLinkPort  = "link_port"
+	nameLinkUser  = "link_user"
 )
 
 // names lists the settings in the order in which they are shown.
 func names() []string {
-	return []string{nameServer, nameTokenFile, nameToken, nameTPM, nameProfile, nameStateDir, nameCAFile, nameLogLevel}
+	return []string{nameServer, nameTokenFile, nameToken, nameTPM, nameProfile, nameStateDir, nameCAFile, nameLogLevel,
+		nameLinkPort, nameLinkUser}
 }
 
 // maxSettings bounds a settings file, in bytes.
@@ -99,6 +106,7 @@ func LoadSettings(from Sources) (*Settings, error) {
 		}
 		s.values = append(s.values, value)
 	}
+	s.doors = doorsOf(s.StateDir, from.Paths)
 	return s, nil
 }
 
@@ -232,8 +240,24 @@ func (s *Settings) set(name, value string) (err error) {
 		if err = s.LogLevel.UnmarshalText([]byte(value)); err != nil {
 			err = fmt.Errorf("%q is none of debug, info, warn, error", value)
 		}
+	case nameLinkPort:
+		s.LinkPort, err = parsePort(value)
+	case nameLinkUser:
+		s.LinkUser = value
 	}
 	return err
+}
+
+// parsePort reads a port that needs no privilege; empty is 0.
+func parsePort(value string) (int, error) {
+	if value == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || n < 1024 || value != strconv.FormatUint(n, 10) {
+		return 0, fmt.Errorf("%q is no port from 1024 to 65535", value)
+	}
+	return int(n), nil
 }
 
 // checkTPM checks the form of the tpm setting; whether it opens is seen later.

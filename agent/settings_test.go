@@ -37,8 +37,8 @@ func TestSettingsStrongestWins(t *testing.T) {
 	s, err := LoadSettings(Sources{
 		Managed: []platform.Layer{layerOf(`{"server":"https://weak.example","profile":"byod"}`), layerOf(`{"server":"https://M.example:443/"}`)},
 		Flags:   map[string]string{"server": "https://flag.example", "tpm": "none"},
-		Env:     envOf("MUSTER_TPM", "auto", "MUSTER_LOG_LEVEL", "debug", "MUSTER_TOKEN", "leaked", "MUSTER_CA_FILE", ""),
-		File:    fileOf(t, `{"log_level":"error","ca_file":"/ca.pem"}`),
+		Env:     envOf("MUSTER_TPM", "auto", "MUSTER_LOG_LEVEL", "debug", "MUSTER_TOKEN", "leaked", "MUSTER_CA_FILE", "", "MUSTER_LINK_PORT", "47113"),
+		File:    fileOf(t, `{"log_level":"error","ca_file":"/ca.pem","link_user":"bob"}`),
 		Paths:   platform.Paths{StateDir: "/state"},
 	})
 	if err != nil {
@@ -48,13 +48,14 @@ func TestSettingsStrongestWins(t *testing.T) {
 		"server": {"https://M.example:443/", "managed: test"}, "profile": {"byod", "managed: test"},
 		"tpm": {"none", "flag"}, "log_level": {"debug", "environment"}, "token": {"", "default"},
 		"state_dir": {"/state", "default"}, "token_file": {"", "default"},
+		"link_port": {"47113", "environment"},
 	}
 	for _, v := range s.Values() {
 		if w, ok := want[v.Name]; ok && w != [2]string{v.Value, v.Origin} {
 			t.Errorf("%s is %q from %s, want %v", v.Name, v.Value, v.Origin, w)
 		}
 	}
-	if s.Server != "https://m.example" || s.Profile != posture.BYOD || s.CAFile != "/ca.pem" {
+	if s.Server != "https://m.example" || s.Profile != posture.BYOD || s.CAFile != "/ca.pem" || s.LinkPort != 47113 || s.LinkUser != "bob" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -76,6 +77,12 @@ func TestSettingsRefused(t *testing.T) {
 		"tpm without a path":   {Flags: map[string]string{"tpm": "unix:"}},
 		"profile":              {Env: envOf("MUSTER_PROFILE", "private")},
 		"log level":            {Env: envOf("MUSTER_LOG_LEVEL", "loud")},
+		"link port below 1024": {Env: envOf("MUSTER_LINK_PORT", "443")},
+		"link port too great":  {Flags: map[string]string{"link_port": "65536"}},
+		"link port 0":          {Flags: map[string]string{"link_port": "0"}},
+		"link port with sign":  {Flags: map[string]string{"link_port": "+8080"}},
+		"link port with zeros": {Flags: map[string]string{"link_port": "08080"}},
+		"link port, a number":  {File: fileOf(t, `{"link_port":47113}`)},
 		"unknown, managed":     {Managed: []platform.Layer{layerOf(`{"x":"y"}`)}},
 		"managed with a list":  {Managed: []platform.Layer{layerOf(`{"server":["a"]}`)}},
 		"weak but wrong layer": {Managed: []platform.Layer{layerOf(`{"x":"y"}`), layerOf(`{"tpm":"auto"}`)}},

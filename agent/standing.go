@@ -41,9 +41,14 @@ func (a *Agent) Status(ctx context.Context, ask bool) (*Standing, error) {
 	if a.state, err = (&folder{dir: a.Settings.StateDir}).load(); err != nil {
 		return nil, err
 	}
+	return a.stands(ctx, ask), nil
+}
+
+// stands is what the state says and, with ask, the server.
+func (a *Agent) stands(ctx context.Context, ask bool) *Standing {
 	s := a.standing()
 	if !ask || s.Device == "" {
-		return s, nil
+		return s
 	}
 	answer, err := a.ask(ctx)
 	switch {
@@ -58,7 +63,7 @@ func (a *Agent) Status(ctx context.Context, ask bool) (*Standing, error) {
 		s.Asked, s.At = true, a.Now()
 	}
 	a.judge(s)
-	return s, nil
+	return s
 }
 
 // standing is what the state says.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"muster/attest"
+	"muster/platform/seat"
 )
 
 func status(t *testing.T, r *rig, ask bool) *Standing {
@@ -172,21 +173,26 @@ func TestDoctor(t *testing.T) {
 		checks := doctor()
 		for name, ok := range map[string]bool{
 			"settings": true, "server": true, "state": false, "token": true, "tpm": true, "ek hash": true,
-			"ek certificate": false, "boot log": false, "service": false,
+			"ek certificate": false, "boot log": false, "service": false, "link": false,
 		} {
 			if c := find(checks, name); c.OK != ok || c.Text == "" || (c.Fix == "") != ok {
 				t.Errorf("%s: %+v", name, c)
 			}
 		}
+		r.seated = []seat.Session{{ID: "3", User: "1000"}}
 		stop := r.start()
 		defer stop()
 		pass(time.Minute)
 		facts.EK.Certificate, facts.Log = []byte("der"), nil
 		checks = doctor()
-		for _, name := range []string{"state", "enrolment", "ek certificate", "boot log", "service"} {
+		for _, name := range []string{"state", "enrolment", "ek certificate", "boot log", "service", "link"} {
 			if c := find(checks, name); !c.OK {
 				t.Errorf("%s: %+v", name, c)
 			}
+		}
+		r.settings.LinkPort = 1024 // nobody listens there
+		if c := find(doctor(), "link"); c.OK || c.Fix == "" {
+			t.Errorf("nobody listens: %+v", c)
 		}
 		r.server.on(func(string, []byte) *http.Response {
 			resp := answer200(attest.Tenant{Tenant: "aa", Origin: testOrigin, Epoch: 1})

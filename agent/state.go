@@ -46,6 +46,15 @@ type state struct {
 	// Reanchored tells that lost keys made the agent enrol again by itself; it
 	// does so once until the device is active again.
 	Reanchored bool `json:"reanchored,omitempty"`
+	// Linked is the last link that was proved for who sits at this machine, until
+	// the server knows that they left.
+	Linked *linked `json:"linked,omitempty"`
+}
+
+// linked says for whom a browser session was linked, and in which boot.
+type linked struct {
+	BootID string `json:"boot_id"`
+	User   string `json:"user"` // account, as package seat names it
 }
 
 // enrolled is the device as the server knows it.

@@ -115,6 +115,11 @@ func (a *Agent) nonce(ctx context.Context, fresh bool) (attest.Digest, error) {
 	if !held.Value.IsZero() && age >= 0 && left > nonceLeft && (!fresh || age < nonceYoung) {
 		return held.Value, nil
 	}
+	return a.freshNonce(ctx)
+}
+
+// freshNonce asks for another one and leaves the held one as it is.
+func (a *Agent) freshNonce(ctx context.Context) (attest.Digest, error) {
 	body, err := attest.Encode(attest.NonceRequest{})
 	if err != nil {
 		return attest.Digest{}, fmt.Errorf("writing nonce request: %w", err)

@@ -31,7 +31,7 @@ type usageError struct{ error }
 func commands() map[string]func(context.Context, []string, io.Writer) error {
 	return map[string]func(context.Context, []string, io.Writer) error{
 		"run": run, "enroll": enroll, "report": report, "status": status, "doctor": doctor,
-		"config": config, "version": version,
+		"link": link, "recover": recovery, "config": config, "version": version,
 		"install": install, "uninstall": uninstall, "start": start, "stop": stop, "restart": restart,
 	}
 }

@@ -19,7 +19,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "claim": claim, "mode": mode,
+			"exits": exits, "claim": claim, "mode": mode, "door": door,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("STATE", e.WorkDir+"/state")

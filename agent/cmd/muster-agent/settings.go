@@ -20,7 +20,7 @@ type options struct {
 func newOptions(name string) *options {
 	o := &options{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
 	o.SetOutput(io.Discard) // errors are told once, by main
-	for _, name := range []string{"server", "token-file", "tpm", "profile", "state-dir", "ca-file", "log-level"} {
+	for _, name := range []string{"server", "token-file", "tpm", "profile", "state-dir", "ca-file", "log-level", "link-port", "link-user"} {
 		o.String(name, "", "")
 	}
 	o.StringVar(&o.config, "config", "", "")

@@ -15,6 +15,13 @@ func status(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	s, err := a.Status(ctx, !*offline)
+	if err != nil || s.Device == "" {
+		// Not ours to read, or not where this account's agent would keep it: the
+		// machine's agent may run.
+		if told, doorErr := a.Settings.Door().Status(ctx, !*offline); doorErr == nil {
+			s, err = told, nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,11 @@ Usage: muster-agent COMMAND [OPTIONS]
   status      what the server last said, and what to fix
                 --json         for programs
                 --offline      do not ask the server
+  link        tie the browser session of a page to this laptop
+                'muster://...' the address by which the page opened this;
+                               without it: choose a request, get a code to type
+                --print        print the page that confirms, do not open it
+  recover     begin the recovery of your passkeys by this laptop
   doctor      look at everything that reporting needs
                 --json         for programs
   config      print every setting and where it came from
@@ -30,11 +35,16 @@ Options of every command but version and the service's:
   --state-dir DIR     private folder of the agent
   --ca-file FILE      more roots for the server's certificate, PEM
   --log-level LEVEL   debug, info, warn, error
+  --link-port PORT    let the server's pages ask at 127.0.0.1:PORT which laptop
+                      their browser is on; off by default
+  --link-user USER    whose browser and commands may: name or number; default:
+                      the person signed in at this machine's screen
   --config FILE       settings file, JSON: {"server": "...", "tpm": "auto"}
 
 Settings come from, strongest first: managed settings of the administrator,
 options, environment (MUSTER_SERVER, MUSTER_TOKEN_FILE, ...), settings file.
-A token is never an option and never in the environment.
+A token is never an option and never in the environment. status, link and
+recover ask the running agent, where you may not read its state.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not fit (status, doctor).
 `

@@ -13,6 +13,7 @@ import (
 	"muster/attest/tpm"
 	"muster/collectors"
 	"muster/platform"
+	"muster/platform/seat"
 )
 
 // newAgent joins the parts for one set of settings.
@@ -37,6 +38,12 @@ func newAgent(s *agent.Settings) (*agent.Agent, error) {
 		Now:      time.Now,
 		Up:       func() time.Duration { return time.Since(began) },
 		Random:   rand.Float64,
+		TCPPeer:  seat.TCPPeer,
+		UnixPeer: seat.UnixPeer,
+		Active:   seat.Active,
+		Locked: func(ctx context.Context, session string) (bool, error) {
+			return seat.Locked(ctx, platform.Host().Run, session)
+		},
 	}), nil
 }
 
