@@ -1,0 +1,188 @@
+package people
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"muster/attest"
+	"muster/server/session"
+	"muster/server/store"
+)
+
+const (
+	kindVisit store.OfferKind = "visit"
+	// visitLife is how long a browser has to carry a code from host to host.
+	visitLife = time.Minute
+	maxBack   = 2 << 10
+	maxHost   = 255
+)
+
+var (
+	errBack = refuse(400, "back-refused", "The address to go back to is not a path of that application.", "Open the application again.")
+	errHost = refuse(400, "host-refused", "This is not the host of an application.", "Open the application again.")
+)
+
+// visit is what a redirect code stands for.
+type visit struct {
+	App  string        `json:"app"`
+	Host string        `json:"host"`
+	Flow attest.Digest `json:"flow"`
+	Back string        `json:"back"`
+}
+
+// VisitCode makes the one-time code with which an application's host gets a
+// cookie of its own, within a minute. flow is the SHA-256 of what that host gave
+// the browser before: the code is worth nothing to another browser. back is a
+// path of the host to return to.
+func (p *People) VisitCode(ctx context.Context, w *Who, app, host string, flow attest.Digest, back string) (code string, err error) {
+	switch {
+	case app == "" || !hostForm(host) || flow.IsZero():
+		return "", errHost
+	case !backForm(back):
+		return "", errBack
+	}
+	data, err := json.Marshal(visit{app, host, flow, back})
+	if err != nil {
+		return "", fmt.Errorf("making redirect code: %w", err)
+	}
+	err = p.update(ctx, func(tx *store.Tx) error {
+		now, err := still(tx, w)
+		if err != nil {
+			return err
+		}
+		code, err = tx.AddOffer(&store.Offer{Kind: kindVisit, Person: now.Person.ID, Session: now.Session.ID,
+			Data: data, CreatedBy: string(now.actor()), Expires: tx.Now().Add(visitLife)})
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return code, nil
+}
+
+// Visit takes a code, once, and returns the secret of the application's cookie
+// and where to go back to. Whatever is wrong with a code, it is refused alike; one
+// that was shown by another host or browser has leaked, and is over.
+func (p *People) Visit(ctx context.Context, code, host string, flow attest.Digest) (secret, back string, err error) {
+	err = p.settle(ctx, func(tx *store.Tx) (*Refusal, error) {
+		o, err := tx.TakeOffer(kindVisit, code)
+		if err != nil {
+			return nil, err
+		}
+		var v visit
+		if err := json.Unmarshal(o.Data, &v); err != nil {
+			return nil, fmt.Errorf("reading redirect code: %w", err)
+		}
+		// The form was checked when it was made; what is sent to a browser is checked
+		// where it leaves, too.
+		if v.Host != host || subtle.ConstantTimeCompare(v.Flow[:], flow[:]) != 1 || !backForm(v.Back) {
+			return errUsed, nil
+		}
+		s, err := tx.Session(o.Session)
+		if errors.Is(err, store.ErrNotFound) {
+			return errUsed, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		w, err := living(tx, s)
+		if errors.Is(err, errSignIn) {
+			return errUsed, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		secret, err = tx.AddVisit(&store.Visit{Session: s.ID, App: v.App, Host: v.Host, CreatedAt: tx.Now()})
+		if err != nil {
+			return nil, err
+		}
+		back = v.Back
+		return nil, audit(tx, w.actor(), "visit.begin", s.ID, map[string]any{"app": v.App, "host": v.Host})
+	})
+	if err != nil {
+		return "", "", err
+	}
+	return secret, back, nil
+}
+
+// Visitor returns the session and person behind an application's cookie at one
+// host, as Who does.
+func (p *People) Visitor(ctx context.Context, secret, host string) (app string, who *Who, err error) {
+	err = p.view(ctx, func(tx *store.Tx) error {
+		v, s, err := tx.VisitBySecret(secret)
+		if errors.Is(err, store.ErrNotFound) {
+			return errSignIn
+		}
+		if err != nil {
+			return err
+		}
+		if v.Host != host {
+			return errSignIn // a cookie is good at its own host
+		}
+		app = v.App
+		who, err = living(tx, s)
+		return err
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	p.note(ctx, who.Session, "")
+	return app, who, nil
+}
+
+// LinkStateOf tells what a session's link is worth now.
+func (p *People) LinkStateOf(s *session.Session) session.LinkState {
+	if s == nil || s.Link == nil {
+		return session.LinkAbsent
+	}
+	d, ok := p.Device(s.Link.Device)
+	if !ok {
+		return session.LinkAbsent
+	}
+	return s.LinkState(&d)
+}
+
+// settle runs one transaction in which even a refusal may leave something behind:
+// a code that is over, a try that is counted. An error of fn undoes all, as in
+// update.
+func (p *People) settle(ctx context.Context, fn func(*store.Tx) (*Refusal, error)) error {
+	var no *Refusal
+	err := p.update(ctx, func(tx *store.Tx) (err error) {
+		no, err = fn(tx)
+		return err
+	})
+	if err == nil && no != nil {
+		return no
+	}
+	return err
+}
+
+// hostForm reports whether s can be a Host header: a name or an address in lower
+// case, with or without a port.
+func hostForm(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(".-:[]", c) < 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxHost
+}
+
+// backForm reports whether s is a path of its own host in every browser: browsers
+// read "\" as "/", leave out tabs and line breaks, and take "//" for another host.
+func backForm(s string) bool {
+	if len(s) > maxBack || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.HasPrefix(s, `/\`) {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
