@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"muster/server/reference"
 )
@@ -45,6 +46,32 @@ type Config struct {
 	// they queue for approval.
 	RequireToken bool
 
+	// RPID is the WebAuthn RP ID, which passkeys are bound to: the host of
+	// PublicURL, or a parent domain of it. It is kept at the first start, as
+	// PublicURL is. Default: the host of PublicURL when that is a name; with an
+	// address there is none, and people cannot sign in.
+	RPID string
+	// LinkPort is where agents listen on their own loopback, for pages to ask
+	// which laptop they are on; 0: nowhere.
+	LinkPort int
+	// SMTP sends notices by mail. Address is host:port, TLS one of starttls
+	// (default), tls, and none, which is for a relay on this machine.
+	SMTP struct{ Address, From, User, PasswordFile, TLS string }
+	// Webhook gets notices as signed JSON (Standard Webhooks). Its URL is https, or
+	// of this machine; it may hold a token, so it is in no message.
+	Webhook struct{ URL, SecretFile string }
+	// Administrators are mail addresses that hear of what concerns the whole.
+	Administrators []string
+	// RecoveryWait is how long a recovery by laptop waits after its approval, so
+	// that the person can hear of it and cancel. Default 24 h.
+	RecoveryWait time.Duration
+	// ReadmitAlone: an owner's word, with a passkey, readmits their own laptop whose
+	// keys changed; else an approver confirms.
+	ReadmitAlone bool
+	// MDSRoots are PEM files of further CAs that may sign FIDO metadata, for tests
+	// and for mirrors that sign anew.
+	MDSRoots []string
+
 	// visit: the store is opened for one command, by which nothing changes of what
 	// its server goes by: public URL and policy.
 	visit bool
@@ -53,10 +80,13 @@ type Config struct {
 // Defaults and limits of Config. A second between reports is for trying and for
 // tests: a hardware TPM needs longer to sign.
 const (
-	defaultListen      = "127.0.0.1:8443"
-	defaultReportEvery = 300
-	minReportEvery     = 1
-	maxReportEvery     = 86400
+	defaultListen       = "127.0.0.1:8443"
+	defaultReportEvery  = 300
+	minReportEvery      = 1
+	maxReportEvery      = 86400
+	defaultRecoveryWait = 24 * time.Hour
+	minRecoveryWait     = time.Second
+	maxRecoveryWait     = 30 * 24 * time.Hour
 )
 
 // ErrConfig means that a setting is wrong: nothing was started.
@@ -98,7 +128,7 @@ func (c *Config) fill() error {
 	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
 		return fmt.Errorf("public URL %q: must be scheme://host[:port] and nothing more", c.PublicURL)
 	}
-	return c.checkPlain()
+	return errors.Join(c.checkPlain(), c.fillNames(u), c.fillPeople())
 }
 
 // checkPlain refuses a plain listener that others than this machine or a trusted

@@ -30,8 +30,11 @@ const localActor = "local administrator"
 // controlRoutes is the socket's whole surface.
 func (s *Server) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
+	handleLarge := func(pattern string, limit int64, f func(r *http.Request, body []byte) (any, error)) {
+		mux.Handle(pattern, limited(limit, s.controlled(f)))
+	}
 	handle := func(pattern string, f func(r *http.Request, body []byte) (any, error)) {
-		mux.Handle(pattern, limited(attest.MaxMessage, s.controlled(f)))
+		handleLarge(pattern, attest.MaxMessage, f)
 	}
 	handle("GET /devices", s.listDevices)
 	handle("GET /devices/{id}", s.showDevice)
@@ -45,6 +48,18 @@ func (s *Server) controlRoutes() http.Handler {
 	handle("GET /gateways", s.listGateways)
 	handle("POST /gateways", s.createGateway)
 	handle("DELETE /gateways/{id}", s.deleteGateway)
+	handle("GET /users", s.listUsers)
+	handle("GET /users/{name}", s.showUser)
+	handle("POST /users/{name}/change", s.changeUser)
+	handle("POST /users/{name}/disable", s.disableUser)
+	handle("POST /users/{name}/enable", s.enableUser)
+	handle("POST /invitations", s.inviteUser)
+	handle("POST /invitations/first", s.firstLink)
+	handleLarge("POST /users", maxPeopleFile, s.importUsers)
+	handle("GET /sessions", s.listSessions)
+	handle("DELETE /sessions/{id}", s.endSession)
+	handle("GET /reference/mds", s.showMDS)
+	handleLarge("POST /reference/mds", maxMDS, s.importMDS)
 	handle("POST /policy", s.replacePolicy)
 	handle("POST /backup", s.backup)
 	handle("POST /audit/verify", s.verifyAudit)
@@ -61,14 +76,8 @@ func (s *Server) controlled(f func(r *http.Request, body []byte) (any, error)) h
 			return
 		}
 		reply, err := f(r, body)
-		if errors.Is(err, store.ErrNotFound) {
-			err = refuse(http.StatusNotFound, "not-found", "There is no such thing.", "List them to see the ids.")
-		}
-		if errors.Is(err, store.ErrRevoked) {
-			err = revoked()
-		}
 		if err != nil {
-			answerError(w, s.log, err)
+			answerError(w, s.log, s.refusal(err))
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -182,17 +191,22 @@ func (s *Server) approveDevice(r *http.Request, body []byte) (any, error) {
 	if err := read(body, a); err != nil {
 		return nil, err
 	}
-	return s.approve(r.Context(), r.PathValue("id"), *a)
+	return s.approve(r.Context(), localActor, r.PathValue("id"), *a)
 }
 
 // Approve lets a waiting device in, or confirms one that is in.
 func (s *Server) Approve(ctx context.Context, id string, a Approval) error {
-	_, err := s.approve(ctx, id, a)
+	_, err := s.approve(ctx, localActor, id, a)
 	return err
 }
 
-func (s *Server) approve(ctx context.Context, id string, a Approval) (any, error) {
-	return s.change(ctx, id, func(row *store.Device, hot *store.Hot) error {
+func (s *Server) approve(ctx context.Context, by, id string, a Approval) (any, error) {
+	return s.change(ctx, by, id, a.apply(by, s.now()), "device.approve", a)
+}
+
+// apply returns what an approval does to a device.
+func (a Approval) apply(by string, now time.Time) func(row *store.Device, hot *store.Hot) error {
+	return func(row *store.Device, hot *store.Hot) error {
 		if row.State == attest.Revoked {
 			return store.ErrRevoked
 		}
@@ -204,7 +218,7 @@ func (s *Server) approve(ctx context.Context, id string, a Approval) (any, error
 				"Compare again; if it still differs, this is another laptop: revoke the device.")
 		}
 		row.State, row.Cause, row.CauseText = attest.Active, "", ""
-		row.ApprovedAt, row.ApprovedBy = s.now(), localActor
+		row.ApprovedAt, row.ApprovedBy = now, by
 		if a.Class != "" {
 			row.Class = a.Class
 		}
@@ -216,7 +230,7 @@ func (s *Server) approve(ctx context.Context, id string, a Approval) (any, error
 		}
 		hot.Resyncs = 0
 		return nil
-	}, "device.approve", a)
+	}
 }
 
 // Revocation says why.
@@ -229,7 +243,11 @@ func (s *Server) revokeDevice(r *http.Request, body []byte) (any, error) {
 	if err := read(body, v); err != nil {
 		return nil, err
 	}
-	return s.change(r.Context(), r.PathValue("id"), func(row *store.Device, _ *store.Hot) error {
+	return s.revoke(r.Context(), localActor, r.PathValue("id"), *v)
+}
+
+func (s *Server) revoke(ctx context.Context, by, id string, v Revocation) (any, error) {
+	return s.change(ctx, by, id, func(row *store.Device, _ *store.Hot) error {
 		row.State = attest.Revoked
 		row.RevokedWhy = v.Why
 		return nil
@@ -238,12 +256,12 @@ func (s *Server) revokeDevice(r *http.Request, body []byte) (any, error) {
 
 // change alters a device's registration: stored, audited, then seen by every
 // check that begins afterwards.
-func (s *Server) change(ctx context.Context, id string, alter func(*store.Device, *store.Hot) error, action string, detail any) (any, error) {
+func (s *Server) change(ctx context.Context, by, id string, alter func(*store.Device, *store.Hot) error, action string, detail any) (any, error) {
 	d := s.fleet.get(id)
 	if d == nil {
 		return nil, store.ErrNotFound
 	}
-	if err := s.alter(ctx, d, alter, action, detail); err != nil {
+	if err := s.alter(ctx, by, d, alter, action, detail); err != nil {
 		return nil, err
 	}
 	return s.view(d, false), nil
@@ -251,7 +269,7 @@ func (s *Server) change(ctx context.Context, id string, alter func(*store.Device
 
 // alter holds what enrolments hold, so that a device cannot get other keys
 // between what its approver saw and what is approved.
-func (s *Server) alter(ctx context.Context, d *device, alter func(*store.Device, *store.Hot) error, action string, detail any) error {
+func (s *Server) alter(ctx context.Context, by string, d *device, alter func(*store.Device, *store.Hot) error, action string, detail any) error {
 	s.enrolling.Lock()
 	defer s.enrolling.Unlock()
 	d.mu.Lock()
@@ -264,12 +282,13 @@ func (s *Server) alter(ctx context.Context, d *device, alter func(*store.Device,
 		return err
 	}
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		return s.storeChange(tx, &row, &hot, action, detail)
+		return s.storeChange(tx, by, &row, &hot, action, detail)
 	})
 	if err != nil {
 		return err
 	}
 	d.row, d.hot = row, hot
+	s.fleet.own(row.ID, row.Owner)
 	s.decideFor(d, s.now())
 	return nil
 }

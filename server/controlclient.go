@@ -68,11 +68,12 @@ func socketClient(path string) *http.Client {
 // Close ends the connection, and the server if it was opened for it.
 func (c *Control) Close() error { return c.stop() }
 
-// Do sends one request and decodes the reply into v, unless v is nil. A refusal
-// is an error whose text says what to do.
+// Do sends one request and decodes the reply into v, unless v is nil. A body of
+// bytes goes as it is, any other as JSON. A refusal is an error whose text says
+// what to do.
 func (c *Control) Do(ctx context.Context, method, path string, body, v any) error {
-	var b []byte
-	if body != nil {
+	b, raw := body.([]byte)
+	if body != nil && !raw {
 		var err error
 		if b, err = json.Marshal(body); err != nil {
 			return err

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,10 @@ import (
 type fleet struct {
 	mu      sync.RWMutex
 	devices map[string]*device // guarded by mu; a device, once there, stays
+
+	ownMu  sync.RWMutex
+	owners map[string]string          // guarded by ownMu; device id → owner, of those that have one
+	owned  map[string]map[string]bool // guarded by ownMu; owner → device ids
 }
 
 // device is one laptop as the server works with it.
@@ -67,8 +72,39 @@ func (f *fleet) get(id string) *device {
 
 func (f *fleet) put(id string, d *device) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.devices[id] = d
+	f.mu.Unlock()
+	f.own(id, d.row.Owner)
+}
+
+// own notes whose a device is, so that nobody has to ask all devices for it.
+func (f *fleet) own(id, owner string) {
+	f.ownMu.Lock()
+	defer f.ownMu.Unlock()
+	before := f.owners[id]
+	if before == owner {
+		return
+	}
+	delete(f.owners, id)
+	delete(f.owned[before], id)
+	if len(f.owned[before]) == 0 {
+		delete(f.owned, before)
+	}
+	if owner == "" {
+		return
+	}
+	f.owners[id] = owner
+	if f.owned[owner] == nil {
+		f.owned[owner] = make(map[string]bool)
+	}
+	f.owned[owner][id] = true
+}
+
+// of lists the devices of an owner, by id.
+func (f *fleet) of(owner string) []string {
+	f.ownMu.RLock()
+	defer f.ownMu.RUnlock()
+	return slices.Sorted(maps.Keys(f.owned[owner]))
 }
 
 // all returns a snapshot.
@@ -206,7 +242,8 @@ func (s *Server) settled(d *device) *answers {
 }
 
 // committed hears of every change that became durable, before the change is
-// answered: no check that begins afterwards is answered from what was before.
+// answered: no check that begins afterwards is answered from what was before. Of
+// persons, sessions and tokens nothing is cached: each request reads them.
 func (s *Server) committed(changes []store.Change) {
 	for _, c := range changes {
 		if c.Kind != store.DeviceChanged {
@@ -244,6 +281,7 @@ func (s *Server) reread(ctx context.Context, d *device) error {
 		fresh, err := s.remember(tx, row)
 		if err == nil {
 			d.take(fresh)
+			s.fleet.own(row.ID, row.Owner)
 		}
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"muster/attest"
@@ -16,20 +17,11 @@ import (
 
 // load reads everything that checks and reports need into memory.
 func (s *Server) load(ctx context.Context) error {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		if s.config.visit {
-			return nil
-		}
-		return tx.SetOrigin(s.config.PublicURL)
-	})
-	if errors.Is(err, store.ErrTaken) {
-		return fmt.Errorf("public URL %s: %w; use that one, or start with a new data folder", s.config.PublicURL, err)
-	}
-	if err != nil {
+	if err := s.fixNames(ctx); err != nil {
 		return err
 	}
 	var rows []*store.Device
-	err = s.store.View(ctx, func(tx *store.Tx) error {
+	err := s.store.View(ctx, func(tx *store.Tx) error {
 		meta, err := tx.Meta()
 		if err != nil {
 			return err
@@ -66,6 +58,36 @@ func (s *Server) load(ctx context.Context) error {
 	}
 	s.sealer, err = enroll.NewSealer(s.meta.ServerKey[:], s.meta.Epoch)
 	return err
+}
+
+// fixNames keeps what agents and passkeys are bound to. A server that is opened
+// for one command goes by what is kept.
+func (s *Server) fixNames(ctx context.Context) error {
+	c := &s.config
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		if c.visit {
+			meta, err := tx.Meta()
+			if err != nil || meta.Origin == "" {
+				return err
+			}
+			c.PublicURL, c.RPID = meta.Origin, meta.RPID
+			u, err := url.Parse(meta.Origin)
+			if err != nil {
+				return fmt.Errorf("kept public URL: %w", err)
+			}
+			return c.fillNames(u)
+		}
+		if err := tx.SetOrigin(c.PublicURL); errors.Is(err, store.ErrTaken) {
+			return fmt.Errorf("public URL %s: %w; use that one, or start with a new data folder", c.PublicURL, err)
+		} else if err != nil || c.RPID == "" {
+			return err
+		}
+		err := tx.SetRPID(c.RPID)
+		if errors.Is(err, store.ErrTaken) {
+			return fmt.Errorf("RP ID %s: %w; every passkey is bound to the first one: use that, or start with a new data folder", c.RPID, err)
+		}
+		return err
+	})
 }
 
 // remember rebuilds a device from what was stored.
@@ -159,6 +181,7 @@ func (s *Server) seat(fresh *device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.take(fresh)
+	s.fleet.own(d.row.ID, d.row.Owner)
 	s.decideFor(d, s.now())
 }
 
@@ -267,10 +290,10 @@ func changedBook(before, now decide.GraceBook) ([]byte, error) {
 	return b, nil
 }
 
-// storeChange writes an administrator's change of a device.
-func (s *Server) storeChange(tx *store.Tx, row *store.Device, hot *store.Hot, action string, detail any) error {
+// storeChange writes somebody's change of a device.
+func (s *Server) storeChange(tx *store.Tx, by string, row *store.Device, hot *store.Hot, action string, detail any) error {
 	if row.State == attest.Revoked {
-		if _, err := tx.RevokeDevice(row.ID, localActor, row.RevokedWhy); err != nil {
+		if _, err := tx.RevokeDevice(row.ID, by, row.RevokedWhy); err != nil {
 			return err
 		}
 		stored, err := tx.Device(row.ID)
@@ -290,7 +313,7 @@ func (s *Server) storeChange(tx *store.Tx, row *store.Device, hot *store.Hot, ac
 		return err
 	}
 	*hot = *fresh
-	return audit(tx, localActor, action, row.ID, detail)
+	return audit(tx, by, action, row.ID, detail)
 }
 
 // storeEnrolment writes a proved device: its row, where its statements stand, its

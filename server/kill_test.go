@@ -23,7 +23,7 @@ import (
 	"muster/server/store"
 )
 
-var kills = flag.Int("kills", 100, "how often TestServerKilled kills the server")
+var kills = flag.Int("kills", 100, "how often TestServerKilled and TestSessionsKilled kill the server")
 
 const reporters = 20
 

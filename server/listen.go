@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"muster/server/store"
@@ -49,11 +50,16 @@ func (s *Server) Listen() (net.Listener, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go s.keepHouse(ctx)
-	return serve(ctx, &http.Server{
+	var background sync.WaitGroup
+	background.Go(func() { s.keepHouse(ctx) })
+	background.Go(func() { s.sender.Run(ctx) })
+	err := serve(ctx, &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}, l)
+	stop()
+	background.Wait() // before the store is closed
+	return err
 }
 
 // keepHouse forgets, once an hour, what has expired.
@@ -68,10 +74,10 @@ func (s *Server) keepHouse(ctx context.Context) {
 		}
 		err := s.store.Update(ctx, func(tx *store.Tx) error {
 			_, err := tx.PurgeEnrolments()
-			return err
+			return errors.Join(err, tx.PurgePeople())
 		})
 		if err != nil && ctx.Err() == nil {
-			s.log.Error("expired replies not forgotten", "error", err)
+			s.log.Error("what expired is not forgotten", "error", err)
 		}
 	}
 }

@@ -23,13 +23,24 @@ func refuse(status int, code, detail, fix string) *refusal {
 	}}
 }
 
-// answerError writes any error as a problem document (RFC 9457). What we did not
-// foresee is a 500 without detail: the log has it.
+// answerError writes any error as a problem document (RFC 9457).
 func answerError(w http.ResponseWriter, log *slog.Logger, err error) {
+	known := told(log, err)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(known.Status)
+	_ = json.NewEncoder(w).Encode(known.Problem)
+}
+
+// told is what is answered to an error. What we did not foresee is a 500 without
+// detail: the log has it.
+func told(log *slog.Logger, err error) *refusal {
 	var known *refusal
 	var refused *attest.Error
 	switch {
 	case errors.As(err, &known):
+	case asRefusal(err) != nil:
+		known = asRefusal(err)
 	case errors.As(err, &refused):
 		known = refuse(statusOf(refused.Code), string(refused.Code), "", fixOf(refused.Code))
 		log.Info("statement refused", "reason", refused.Code, "detail", cut(refused.Detail))
@@ -40,10 +51,18 @@ func answerError(w http.ResponseWriter, log *slog.Logger, err error) {
 		known = refuse(http.StatusInternalServerError, "internal", "The server could not do this; nothing was changed.", "Ask the administrator to look at the server's log.")
 		log.Error("request not answered", "error", err)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(known.Status)
-	_ = json.NewEncoder(w).Encode(known.Problem)
+	return known
+}
+
+// refusal is what is answered to an error outside of the device protocol.
+func (s *Server) refusal(err error) *refusal {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = refuse(http.StatusNotFound, "not-found", "There is no such thing.", "List them to see the ids.")
+	case errors.Is(err, store.ErrRevoked):
+		err = revoked()
+	}
+	return told(s.log, err)
 }
 
 // cut shortens what a stranger may have written before it goes to the log.

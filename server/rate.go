@@ -69,16 +69,20 @@ func (l *limiter) forget(now time.Time) (any bool) {
 // trusted proxy says of its own peer, an IPv6 one by its /64, which is as little
 // as one subscriber has.
 func clientAddress(r *http.Request, trusted []netip.Prefix) string {
-	host := peerAddress(r, trusted)
+	return network(peerAddress(r, trusted))
+}
+
+// network is what an address is counted by.
+func network(host string) string {
 	addr, err := netip.ParseAddr(host)
 	if err != nil || addr.Unmap().Is4() {
 		return host
 	}
-	network, err := addr.WithZone("").Prefix(64)
+	prefix, err := addr.WithZone("").Prefix(64)
 	if err != nil {
 		return host
 	}
-	return network.String()
+	return prefix.String()
 }
 
 // trusts reports whether an address is that of a trusted proxy.

@@ -6,20 +6,44 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"muster/attest"
 	"muster/server/gateway"
+	"muster/server/web"
 )
 
-// access says who may call a route.
+// access says who may call a route. Of persons, roles may stand behind a slash:
+// person/administrator,auditor; of programs, the scope: program/users:read.
 type access string
+
+// class is an access without what stands behind the slash.
+func (a access) class() access {
+	class, _, _ := strings.Cut(string(a), "/")
+	return access(class)
+}
+
+// words are the roles or the scope behind the slash; none: any role.
+func (a access) words() []string {
+	if _, words, ok := strings.Cut(string(a), "/"); ok {
+		return strings.Split(words, ",")
+	}
+	return nil
+}
 
 const (
 	byAnyone  access = "anyone"  // nothing secret is answered
 	byEnrolee access = "enrolee" // rate-limited by address; proves itself in the message
 	byDevice  access = "device"  // an enrolled device, by its MAC
 	byGateway access = "gateway" // a gateway credential
+	byProgram access = "program" // an API token with the scope
+	// Of pages, as server/web has them.
+	bySecret        = access(web.BySecret) // who brings a one-time secret in the request itself
+	byPerson        = access(web.ByPerson) // a live session
+	byFresh         = access(web.ByFresh)  // one with fresh hands
+	byFlow   access = "flow"               // a browser at an application's host, on its way to a cookie
 )
 
 // route is one row of the table that every handler stands in.
@@ -38,6 +62,28 @@ const (
 
 // routes is the public listener's whole surface.
 func (s *Server) routes() []route {
+	return slices.Concat(s.programRoutes(), s.pageRoutes(), s.api)
+}
+
+// pageRoutes are what browsers call.
+func (s *Server) pageRoutes() []route {
+	rows := s.visitRoutes()
+	for _, p := range s.pages {
+		who := access(p.Access)
+		if len(p.Roles) > 0 {
+			var roles []string
+			for _, r := range p.Roles {
+				roles = append(roles, string(r))
+			}
+			who += access("/" + strings.Join(roles, ","))
+		}
+		rows = append(rows, route{p.Pattern, who, p.Limit, p.Handler})
+	}
+	return rows
+}
+
+// programRoutes are what agents, gateways and load balancers call.
+func (s *Server) programRoutes() []route {
 	return []route{
 		{"GET " + pathHealth, byAnyone, 0, http.HandlerFunc(s.healthz)},
 		{"GET " + pathReady, byAnyone, 0, http.HandlerFunc(s.readyz)},
@@ -48,6 +94,9 @@ func (s *Server) routes() []route {
 		{"POST " + attest.PathReport, byDevice, attest.MaxMessage, s.authentic(s.report)},
 		{"POST " + attest.PathStatus, byDevice, attest.MaxMessage, s.authentic(s.status)},
 		{"POST " + attest.PathLog + "/{digest}", byDevice, attest.MaxBootLog, s.oneOfFew(s.authentic(s.bootLog))},
+		{"POST " + attest.PathLinkAsk, byDevice, attest.MaxMessage, s.authentic(s.linkAsk)},
+		{"POST " + attest.PathLink, byDevice, attest.MaxMessage, s.authentic(s.linkProve)},
+		{"POST " + attest.PathLinkEnd, byDevice, attest.MaxMessage, s.authentic(s.linkEnd)},
 		{"GET " + gateway.PathConfiguration, byAnyone, 0, gateway.Configuration(s.config.PublicURL)},
 		{"POST " + gateway.PathEvaluation, byGateway, 0, gateway.Evaluation(s.Check, s.gatewayCredential)},
 	}

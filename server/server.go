@@ -12,8 +12,11 @@ import (
 
 	"muster/server/decide"
 	"muster/server/enroll"
+	"muster/server/notice"
+	"muster/server/people"
 	"muster/server/reference"
 	"muster/server/store"
+	"muster/server/web"
 )
 
 // Server is one running muster-server. Make it with [New]; it may be used from
@@ -29,6 +32,11 @@ type Server struct {
 	sealer *enroll.Sealer
 	fleet  fleet
 	policy atomic.Pointer[decide.Policy]
+	hosts  atomic.Pointer[hosts] // of the policy, as last asked
+	people *people.People
+	sender *notice.Sender // nil when opened for one command
+	pages  []web.Route
+	api    []route // of programs
 
 	credentials atomic.Pointer[sync.Map] // SHA-256 of a secret → *gateway.Credential
 	enrolling   sync.Mutex               // held while an enrolment or an administrator's change is stored
@@ -37,8 +45,11 @@ type Server struct {
 	queueRate   *limiter                 // by client address: devices that nobody let in
 	againRate   *limiter                 // by device: enrolments of a known machine
 	judging     chan struct{}            // room for each certificate chain that is verified now
+	pageRate    *limiter                 // by client address: POSTs of people who are not signed in
+	programRate *limiter                 // by API token
 	large       chan struct{}            // room for each boot log that is read now
 	policyMu    sync.Mutex               // held while the policy is replaced
+	metadataMu  sync.Mutex               // held while FIDO metadata is replaced
 
 	readyMu  sync.Mutex
 	readyAt  time.Time // guarded by readyMu; when the store was last asked
@@ -54,6 +65,10 @@ const (
 	// a hundred an hour. Give a token to more.
 	queuePerSecond, queueBurst = 100.0 / 3600, 200
 	againPerSecond, againBurst = 20.0 / 3600, 20
+	// An office that signs in at nine, behind one address.
+	pagePerSecond, pageBurst = 5, 400
+	// A program that follows the audit log, or reads all lists now and then.
+	programPerSecond, programBurst = 10, 200
 	// Boot logs are up to four megabytes each.
 	largeBodies = 8
 )
@@ -67,10 +82,13 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	s.now = s.clock.now
 	s.credentials.Store(new(sync.Map))
 	s.fleet.devices = make(map[string]*device)
+	s.fleet.owners, s.fleet.owned = make(map[string]string), make(map[string]map[string]bool)
 	s.enrolRate = newLimiter(enrolPerSecond, enrolBurst, s.now)
 	s.deviceRate = newLimiter(reportPerSecond, reportBurst, s.now)
 	s.queueRate = newLimiter(queuePerSecond, queueBurst, s.now)
 	s.againRate = newLimiter(againPerSecond, againBurst, s.now)
+	s.pageRate = newLimiter(pagePerSecond, pageBurst, s.now)
+	s.programRate = newLimiter(programPerSecond, programBurst, s.now)
 	s.judging = make(chan struct{}, runtime.GOMAXPROCS(0))
 	s.large = make(chan struct{}, largeBodies)
 	var err error
@@ -80,15 +98,28 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if _, _, err := loadPolicy(config.Policy); err != nil {
 		return nil, err // before the store is made or touched
 	}
+	if _, err := config.mdsRoots(); err != nil {
+		return nil, err
+	}
+	if !config.visit {
+		if s.sender, err = s.config.sender(log, s.now); err != nil {
+			return nil, err
+		}
+	}
 	if s.store, err = store.Open(ctx, store.Config{Path: config.path(databaseFile), Now: s.now, Log: log, Committed: s.committed}); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	if s.sender != nil {
+		s.sender.Store = s.store
 	}
 	begin := s.ReloadPolicy
 	if config.visit {
 		begin = s.storedPolicy
 	}
-	if err := errors.Join(begin(ctx), s.load(ctx)); err != nil {
-		return nil, errors.Join(err, s.store.Close())
+	for _, step := range []func(context.Context) error{begin, s.load, s.openPeople} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.store.Close())
+		}
 	}
 	return s, nil
 }

@@ -71,7 +71,7 @@ func (s *Server) revokeForTest(t *testing.T, id string) {
 		row.State = attest.Revoked
 		return nil
 	}
-	if _, err := s.change(t.Context(), id, revoke, "device.revoke", nil); err != nil {
+	if _, err := s.change(t.Context(), localActor, id, revoke, "device.revoke", nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -44,7 +44,7 @@ func (e *environment) load(file string, yaml []byte) (*Policy, error) {
 	sum := sha256.Sum256(yaml)
 	l := &loading{
 		reader: reader{complaints: complaints{file: file}},
-		policy: &Policy{digest: hex.EncodeToString(sum[:]), byID: map[string]int{}, reportAge: defaultReportAge, env: e},
+		policy: &Policy{digest: hex.EncodeToString(sum[:]), byID: map[string]int{}, reportAge: defaultReportAge, sessions: defaultSessionLimits(), env: e},
 		ids:    map[string]place{}, hosts: map[string]string{},
 	}
 	if root := l.parse(yaml); root != nil {
@@ -67,9 +67,12 @@ func (l *loading) document(root ast.Node) {
 		}
 	}
 	if m, ok := members["limits"]; ok {
-		limits := l.mapping(m.value, "limits", "report_age")
+		limits := l.mapping(m.value, "limits", "report_age", "sessions")
 		if age, ok := limits["report_age"]; ok {
 			l.policy.reportAge = l.duration(age, "report_age")
+		}
+		if sessions, ok := limits["sessions"]; ok {
+			l.sessionLimits(sessions)
 		}
 	}
 	if m, ok := members["apps"]; ok {

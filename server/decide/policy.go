@@ -13,6 +13,7 @@ type Policy struct {
 	byID      map[string]int
 	rules     []rule
 	reportAge time.Duration
+	sessions  [len(sensitivityNames)]sessionLimits
 	tests     []test
 	env       *environment
 }

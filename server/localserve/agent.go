@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -63,6 +64,14 @@ func newAgent(path, dir, url, tokenFile string, stderr io.Writer) *agentProgram 
 		}
 	}
 	return &agentProgram{path: path, env: env, stderr: stderr}
+}
+
+// link has the agent answer pages of this person's browsers.
+func (a *agentProgram) link(port int) {
+	a.env = append(a.env, "MUSTER_LINK_PORT="+strconv.Itoa(port))
+	if uid := os.Getuid(); uid >= 0 { // Windows has none
+		a.env = append(a.env, "MUSTER_LINK_USER="+strconv.Itoa(uid))
+	}
 }
 
 // command runs the agent with its own settings file, so that this machine's is

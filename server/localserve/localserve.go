@@ -64,9 +64,19 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the listener: %w", err)
 	}
-	url := "http://" + l.Addr().String()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	linkPort, err := freePort()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	// Browsers take names below .localhost for this machine and for as safe as
+	// https (RFC 6761); passkeys need a name, and a dot in the RP ID.
+	url := "http://id." + rpID + ":" + port
 	srv, err := server.New(ctx, server.Config{
-		DataDir: filepath.Join(dir, "server"), Listen: l.Addr().String(), PublicURL: url,
+		DataDir: filepath.Join(dir, "server"), Listen: l.Addr().String(), PublicURL: url, RPID: rpID, LinkPort: linkPort,
 		EKRoots: o.EKRoots, VTPMRoots: o.VTPMRoots, Policy: o.Policy, ReportEvery: 10,
 	}, o.Log, time.Now)
 	if err != nil {
@@ -77,9 +87,23 @@ func Run(ctx context.Context, o Options) (err error) {
 	go func() { served <- srv.Serve(serving, l) }()
 	t := &trial{Options: o, srv: srv, dir: dir, url: url}
 	t.agent = newAgent(path, dir, url, filepath.Join(dir, "token"), o.Stderr)
+	t.agent.link(linkPort)
 	err = t.run(ctx)
 	stop()
 	return errors.Join(err, <-served, srv.Close())
+}
+
+// rpID is what passkeys are bound to here; the server is at id.muster.localhost.
+const rpID = "muster.localhost"
+
+// freePort finds a port for the agent's listener. Another program may take it
+// before the agent does; then pages say that no agent answers.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("finding a port for the agent: %w", err)
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // trial is one run.

@@ -53,6 +53,9 @@ func (t *trial) stay(ctx context.Context) error {
 	go func() { ended <- running.Wait() }()
 	fmt.Fprintf(t.Stdout, "\nThe server answers at %s; the agent reports every %v and when something changes.\n", t.url, 10*time.Second)
 	fmt.Fprintln(t.Stdout, "Change something (start a firewall, say) and watch; Ctrl-C ends it and leaves nothing behind.")
+	if err := t.invite(ctx); err != nil {
+		return err
+	}
 	go t.prompt(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -69,6 +72,19 @@ func (t *trial) stay(ctx context.Context) error {
 			return fmt.Errorf("muster-agent ended: %w", err)
 		}
 	}
+}
+
+// invite tells where to sign in, once: the first link is a secret that works once.
+func (t *trial) invite(ctx context.Context) error {
+	link, err := t.srv.FirstLink(ctx)
+	if err != nil {
+		return fmt.Errorf("inviting the first administrator: %w", err)
+	}
+	_, err = fmt.Fprintf(t.Stdout, "\nSign in, in a browser on this machine:\n"+
+		"  1. register your passkey, by this link that works once:  %s\n"+
+		"  2. link this machine to your session:                    %s/link\n"+
+		"  3. see what muster knows of it:                          %s/laptops\n\n", link, t.url, t.url)
+	return err
 }
 
 // prompt offers to approve a device that waits.

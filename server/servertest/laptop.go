@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type Laptop struct {
 	Dir string
 	// TPM is the agent's setting: none, unix:PATH.
 	TPM string
+	// Env are further settings, as MUSTER_LINK_PORT=8447.
+	Env []string
 
 	t       testing.TB
 	said    *said
@@ -88,20 +91,28 @@ func (l *Laptop) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(l.agent, append(args, "--config", l.config)...)
 	cmd.Env = append(withoutSettings(),
 		"MUSTER_SERVER="+l.server, "MUSTER_TPM="+l.TPM, "MUSTER_STATE_DIR="+l.Dir, "MUSTER_TOKEN_FILE="+l.token)
+	cmd.Env = append(cmd.Env, l.Env...)
 	cmd.Stderr = l.said
 	return cmd
 }
 
-// Output is what a command of the agent did.
-type Output struct {
+// output is what a command of the agent did.
+type output struct {
 	Code           int
 	Stdout, Stderr string
 }
 
 // Do runs a command of the agent to its end.
-func (l *Laptop) Do(args ...string) Output {
+func (l *Laptop) Do(args ...string) output {
+	l.t.Helper()
+	return l.Answer("", args...)
+}
+
+// Answer is Do for a command that asks its person, who types the answers.
+func (l *Laptop) Answer(answers string, args ...string) output {
 	l.t.Helper()
 	cmd := l.command(args...)
+	cmd.Stdin = strings.NewReader(answers)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, io.MultiWriter(&stderr, l.said)
 	p := spawn(l.t, "muster-agent", cmd, overlay(l.files))
@@ -111,7 +122,7 @@ func (l *Laptop) Do(args ...string) Output {
 		p.kill()
 		l.t.Fatalf("muster-agent %v does not end", args)
 	}
-	return Output{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return output{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
 // Enrol enrols the machine, which must succeed.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"muster/server"
+	"muster/server/people"
 )
 
 // Server is one muster-server and its data folder, which outlives stops and
@@ -62,6 +63,29 @@ func newServer(t testing.TB, options []func(*server.Config)) *Server {
 	}
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// Named gives a server the name that browsers need for passkeys: people sign in at
+// http://id.muster.localhost:PORT, with RP ID muster.localhost, and agents may
+// listen for pages. Names below .localhost are 127.0.0.1 to browsers, to the agent
+// and to [Person]; not to Go.
+func Named() func(*server.Config) {
+	return func(c *server.Config) {
+		c.Listen = "127.0.0.1:" + strconv.Itoa(freePort())
+		_, port, _ := net.SplitHostPort(c.Listen)
+		c.RPID = "muster.localhost"
+		c.PublicURL = "http://id." + c.RPID + ":" + port
+		c.LinkPort = freePort()
+	}
+}
+
+func freePort() int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // folder is t.TempDir with a short name: socket addresses end at 107 bytes.
@@ -197,6 +221,18 @@ func (s *Server) flags() []string {
 	for _, file := range c.VTPMRoots {
 		flags = append(flags, "--vtpm-roots", file)
 	}
+	for _, file := range c.MDSRoots {
+		flags = append(flags, "--mds-roots", file)
+	}
+	if c.RPID != "" {
+		flags = append(flags, "--rp-id", c.RPID, "--link-port", strconv.Itoa(c.LinkPort))
+	}
+	if c.RecoveryWait != 0 {
+		flags = append(flags, "--recovery-wait", c.RecoveryWait.String())
+	}
+	if c.ReadmitAlone {
+		flags = append(flags, "--readmit-alone")
+	}
 	if c.RequireToken {
 		flags = append(flags, "--require-token")
 	}
@@ -267,6 +303,30 @@ func (s *Server) Approve(id, code string) error {
 func (s *Server) Revoke(id, why string) {
 	s.t.Helper()
 	s.must("POST", "/devices/"+url.PathEscape(id)+"/revoke", server.Revocation{Why: why}, nil)
+}
+
+// Said reports whether the server's log, and what else it printed, has a text.
+func (s *Server) Said(text string) bool { return s.said.has(text) }
+
+// FirstLink makes the link of the first administrator.
+func (s *Server) FirstLink() string {
+	s.t.Helper()
+	var made struct {
+		Link string `json:"link"`
+	}
+	s.must("POST", "/invitations/first", nil, &made)
+	return made.Link
+}
+
+// Invite makes an invitation, whose members are server/people's, and returns its
+// link.
+func (s *Server) Invite(i people.Invitation) string {
+	s.t.Helper()
+	var made struct {
+		Link string `json:"link"`
+	}
+	s.must("POST", "/invitations", i, &made)
+	return made.Link
 }
 
 // NextReport waits for a statement of a device that was made after the call: one

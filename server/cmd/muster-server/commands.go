@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -27,6 +28,9 @@ type commands struct {
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain policies."`
 	Token      tokenCmd      `cmd:"" help:"Make and list enrolment tokens."`
 	Device     deviceCmd     `cmd:"" help:"List, approve and revoke devices."`
+	User       userCmd       `cmd:"" help:"People: list, invite, import, change, disable."`
+	Session    sessionCmd    `cmd:"" help:"List and end people's sessions."`
+	Reference  referenceCmd  `cmd:"" help:"Reference values: FIDO's metadata of authenticators."`
 	Listed     listedCmd     `cmd:"" help:"TPMs that may enrol by themselves, by EK hash or certificate."`
 	Gateway    gatewayCmd    `cmd:"" help:"Credentials of gateways and programs that ask for decisions."`
 	Audit      auditCmd      `cmd:"" help:"The audit log."`
@@ -51,16 +55,37 @@ type settings struct {
 	PolicyFile     string         `name:"policy" help:"Policy (YAML); default: the one in the program." placeholder:"FILE"`
 	ReportEvery    int            `help:"Seconds between reports when nothing changes." placeholder:"SECONDS"`
 	RequireToken   bool           `help:"Refuse devices that bring no token and are not listed."`
-	LogLevel       slog.Level     `help:"debug, info, warn or error." default:"info"`
+
+	RPID              string        `name:"rp-id" help:"WebAuthn RP ID; default: the host of the public URL; fixed at the first start." placeholder:"NAME"`
+	LinkPort          int           `help:"Port where agents listen on their own loopback for pages to ask which laptop they are on; 0: nowhere." placeholder:"PORT"`
+	SMTPAddress       string        `name:"smtp-address" help:"Mail server for notices." placeholder:"HOST:PORT"`
+	SMTPFrom          string        `name:"smtp-from" help:"Sender of notices." placeholder:"ADDRESS"`
+	SMTPUser          string        `name:"smtp-user" help:"User at the mail server." placeholder:"NAME"`
+	SMTPPasswordFile  string        `name:"smtp-password-file" help:"File with the user's password." placeholder:"FILE"`
+	SMTPTLS           string        `name:"smtp-tls" help:"starttls (default), tls, or none for a server on this machine." placeholder:"HOW"`
+	WebhookURL        string        `name:"webhook-url" help:"Where notices go as signed JSON; one that holds a token belongs into the settings file." placeholder:"URL"`
+	WebhookSecretFile string        `help:"File with the secret that signs them." placeholder:"FILE"`
+	Administrators    []string      `name:"administrator" help:"Mail address that hears of what concerns the whole." placeholder:"ADDRESS"`
+	RecoveryWait      time.Duration `help:"How long a recovery by laptop waits after its approval." default:"24h"`
+	ReadmitAlone      bool          `help:"Owners readmit their own laptops whose keys changed; else an approver confirms."`
+	MDSRoots          []string      `name:"mds-roots" help:"Further CAs that may sign FIDO metadata, for tests and mirrors (PEM)." placeholder:"FILE"`
+
+	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 
 // server returns what the server package takes.
 func (s *settings) server() server.Config {
-	return server.Config{
+	c := server.Config{
 		DataDir: s.DataDir, Listen: s.Listen, PublicURL: s.PublicURL, TLSCert: s.TLSCert, TLSKey: s.TLSKey,
 		TrustedProxies: s.TrustedProxies, EKRoots: s.EKRoots, VTPMRoots: s.VTPMRoots, Policy: s.PolicyFile,
 		ReportEvery: s.ReportEvery, RequireToken: s.RequireToken,
+		RPID: s.RPID, LinkPort: s.LinkPort, Administrators: s.Administrators, RecoveryWait: s.RecoveryWait,
+		ReadmitAlone: s.ReadmitAlone, MDSRoots: s.MDSRoots,
 	}
+	c.SMTP.Address, c.SMTP.From, c.SMTP.User = s.SMTPAddress, s.SMTPFrom, s.SMTPUser
+	c.SMTP.PasswordFile, c.SMTP.TLS = s.SMTPPasswordFile, s.SMTPTLS
+	c.Webhook.URL, c.Webhook.SecretFile = s.WebhookURL, s.WebhookSecretFile
+	return c
 }
 
 func (s *settings) log() *slog.Logger {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"muster/attest/tpmtest"
 	"muster/server/servertest"
@@ -56,5 +60,63 @@ func TestLocalserveLevels(t *testing.T) {
 				t.Fatalf("left behind: %v %v", left, err)
 			}
 		})
+	}
+}
+
+// TestLocalserveInvites runs it as a person does, until it says where to sign in.
+func TestLocalserveInvites(t *testing.T) {
+	t.Parallel()
+	program, _ := servertest.Programs(t)
+	dir := t.TempDir()
+	cmd := exec.Command(program, "localserve", "--tpm", "none")
+	cmd.Env, cmd.Stderr = append(os.Environ(), "TMPDIR="+dir), t.Output()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	wanted := []*regexp.Regexp{
+		regexp.MustCompile(`sample application "wiki" now\?  ALLOW$`),
+		regexp.MustCompile(`register your passkey, .*  http://id\.muster\.localhost:[0-9]+/invitation#mso_[A-Za-z0-9_-]{43}$`),
+		regexp.MustCompile(`link this machine .*  http://id\.muster\.localhost:[0-9]+/link$`),
+		regexp.MustCompile(`see what muster knows .*  http://id\.muster\.localhost:[0-9]+/laptops$`),
+	}
+	links := 0
+	for lines := bufio.NewScanner(stdout); len(wanted) > 0 && lines.Scan(); {
+		if wanted[0].MatchString(lines.Text()) {
+			wanted = wanted[1:]
+		}
+		links += strings.Count(lines.Text(), "mso_")
+	}
+	if len(wanted) > 0 || links != 1 {
+		t.Errorf("it did not say %v; %d links", wanted, links)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("ended: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestServeAsksForAdministrator: a service says which command makes the first
+// link, and puts no link into its log.
+func TestServeAsksForAdministrator(t *testing.T) {
+	t.Parallel()
+	srv := servertest.Launch(t, servertest.Named())
+	servertest.Wait(t, "it says that nobody can administer", func() bool { return srv.Said("muster-server user first-link") })
+	admin := srv.Administrator()
+	if srv.Said("mso_") {
+		t.Error("a link is in the log")
+	}
+	if srv.Restart(); !admin.SignedIn() {
+		t.Error("the administrator is not signed in any more")
 	}
 }

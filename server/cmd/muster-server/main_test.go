@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 //	await FILE                  the file appears
 //	mode FILE PERM              the file's permissions, octal
 //	stamp FILE                  @now@ in the file becomes the time
+//	metadata ROOTS NUMBER=FILE...   FIDO metadata of a test's CA, with these numbers; old:N is past its last day
 func TestScripts(t *testing.T) {
 	program, _ := servertest.Programs(t)
 	testscript.Run(t, testscript.Params{
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "lacks": lacks, "members": members, "await": await, "mode": mode, "stamp": stamp,
+			"exits": exits, "lacks": lacks, "members": members, "await": await, "mode": mode, "stamp": stamp, "metadata": metadata(t),
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -119,4 +120,24 @@ func stamp(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := strings.ReplaceAll(ts.ReadFile(args[0]), "@now@", time.Now().UTC().Format(time.RFC3339))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func metadata(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < 2 {
+			ts.Fatalf("usage: metadata ROOTS NUMBER=FILE...")
+		}
+		m := servertest.NewMetadata(t)
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(m.Roots()), 0o600))
+		for _, arg := range args[1:] {
+			text, file, _ := strings.Cut(arg, "=")
+			due := time.Now().AddDate(0, 1, 0)
+			if rest, old := strings.CutPrefix(text, "old:"); old {
+				text, due = rest, time.Now().AddDate(0, -2, 0)
+			}
+			number, err := strconv.Atoi(text)
+			ts.Check(err)
+			ts.Check(os.WriteFile(ts.MkAbs(file), []byte(m.BLOB(number, due)), 0o600))
+		}
+	}
 }

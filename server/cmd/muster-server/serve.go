@@ -48,6 +48,9 @@ func (serveCmd) Run(ctx context.Context, s *settings) error {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	log.Info("serving", "address", public.Addr().String(), "url", srv.PublicURL())
+	if err := sayFirst(ctx, srv); err != nil {
+		log.Error("not known whether somebody can administer", "error", err)
+	}
 	for {
 		select {
 		case <-reload:
@@ -61,6 +64,28 @@ func (serveCmd) Run(ctx context.Context, s *settings) error {
 	}
 }
 
+// sayFirst tells how the first administrator gets in, when there is none. The
+// link is a secret: it is shown to a person at a terminal and to nobody else, for
+// standard error of a service ends in a log.
+func sayFirst(ctx context.Context, srv *server.Server) error {
+	needed, err := srv.NeedsAdministrator(ctx)
+	if err != nil || !needed {
+		return err
+	}
+	info, err := os.Stderr.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		fmt.Fprintln(os.Stderr, "Nobody can administer this server yet. On this machine run: muster-server user first-link")
+		return nil
+	}
+	link, err := srv.FirstLink(ctx)
+	if err != nil || link == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(os.Stderr, "\nNobody can administer this server yet. Open this link, once, to register the first administrator's passkey:\n\n  %s\n\n"+
+		"Whoever has the link can do that. \"muster-server user first-link\" makes another one and ends this.\n\n", link)
+	return err
+}
+
 // configCmd prints the settings by their names in the settings file.
 type configCmd struct{}
 
@@ -69,6 +94,12 @@ func (configCmd) Run(k *kong.Context) error {
 	for _, f := range k.Model.Flags {
 		if f.Name != "help" && f.Name != "config" {
 			used[settingName(f.Name)] = f.Target.Interface()
+			if d, ok := f.Target.Interface().(time.Duration); ok {
+				used[settingName(f.Name)] = d.String() // as the file has it
+			}
+			if f.Name == "webhook-url" && f.Target.String() != "" {
+				used[settingName(f.Name)] = "(secret)" // it may hold a token
+			}
 		}
 	}
 	return printJSON(used)
