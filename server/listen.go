@@ -74,9 +74,9 @@ func (s *Server) keepHouse(ctx context.Context) {
 		}
 		err := s.store.Update(ctx, func(tx *store.Tx) error {
 			_, err := tx.PurgeEnrolments()
-			return errors.Join(err, tx.PurgePeople())
+			return err
 		})
-		if err != nil && ctx.Err() == nil {
+		if err = errors.Join(err, s.people.Sweep(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("what expired is not forgotten", "error", err)
 		}
 	}

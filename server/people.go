@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"muster/attest"
+	"muster/attest/posture"
 	"muster/server/decide"
 	"muster/server/people"
 	"muster/server/session"
@@ -19,12 +20,11 @@ import (
 // fleet.
 func (s *Server) openPeople(ctx context.Context) error {
 	c := &s.config
-	idle, absolute := s.policy.Load().SessionLimits("low") // muster's own pages
 	var err error
 	s.people, err = people.New(people.Config{
 		Store: s.store, Origin: c.PublicURL, RPID: c.RPID, Now: s.now, Log: s.log,
 		Device: s.sessionDevice, Devices: s.devicesOf, Own: s.ownDevice, Readmit: s.readmitDevice, ReadmitAlone: c.ReadmitAlone,
-		Limits: session.Limits{Idle: idle, Absolute: absolute}, RecoveryWait: c.RecoveryWait,
+		Limits: s.sessionLimits, RecoveryWait: c.RecoveryWait,
 		Webhook: c.Webhook.URL != "", Mail: c.SMTP.Address != "", Administrators: c.Administrators,
 	}, &s.meta)
 	if err != nil {
@@ -32,6 +32,7 @@ func (s *Server) openPeople(ctx context.Context) error {
 	}
 	s.pages = web.Routes(web.Config{
 		People: s.people, Origin: c.PublicURL, Laptop: s.laptop, LinkPort: c.LinkPort,
+		Advice:  s.advise,
 		Address: func(r *http.Request) string { return peerAddress(r, c.TrustedProxies) }, Allow: s.allowPage,
 		Notices: c.notices(), Now: s.now, Log: s.log,
 	})
@@ -46,6 +47,17 @@ func (s *Server) openPeople(ctx context.Context) error {
 		s.log.Info("notices go nowhere, because neither mail nor a webhook is set")
 	}
 	return s.loadMetadata(ctx)
+}
+
+// sessionLimits are those of muster's own pages, by the policy of now.
+func (s *Server) sessionLimits() session.Limits {
+	idle, absolute := s.policy.Load().SessionLimits("low")
+	return session.Limits{Idle: idle, Absolute: absolute}
+}
+
+// advise says in words what is wrong with a claim, by the policy of now.
+func (s *Server) advise(claim string, platform posture.Platform, c posture.Claim) (text, fix string) {
+	return s.policy.Load().Advice(claim, platform, c)
 }
 
 // allowPage counts a request of somebody who is not signed in, by address.

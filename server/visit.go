@@ -15,6 +15,7 @@ import (
 	"muster/attest"
 	"muster/server/decide"
 	"muster/server/people"
+	"muster/server/web"
 )
 
 // An application's host gets a cookie of its own by a redirect (SESSIONS.md §2):
@@ -34,7 +35,7 @@ const (
 
 // The cookies. cookieSession is server/web's, which sets it.
 const (
-	cookieSession = "__Host-muster"
+	cookieSession = web.SessionCookie
 	cookieFlow    = "__Host-muster-flow"
 	cookieApp     = "__Host-muster-app"
 )

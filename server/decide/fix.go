@@ -41,6 +41,16 @@ func (e *environment) advice(claim string, platform posture.Platform, own postur
 	return text, fix
 }
 
+// Advice is what a person reads of a claim that no rule may have asked for: what
+// is wrong, and what to do about it on their platform. Both are empty for the zero
+// Policy, and for a claim that is in order.
+func (p *Policy) Advice(claim string, platform posture.Platform, c posture.Claim) (text, fix string) {
+	if p.env == nil || c.State == posture.Yes {
+		return "", ""
+	}
+	return p.env.advice(claim, platform, c.Reason, c.State == posture.Unknown)
+}
+
 // sentences are a claim in words. Each fix is one sentence.
 type sentences struct {
 	no, unknown            string

@@ -219,7 +219,7 @@ func (p *People) replacePasskeys(tx *store.Tx, person *store.Person, r *registra
 func (p *People) newSession(tx *store.Tx, person *store.Person, c *passkey.Credential, u *passkey.Use, from From) (secret string, who *Who, err error) {
 	now := tx.Now()
 	s := &session.Session{
-		Person: person.ID, Credential: c.ID, CreatedAt: now, VerifiedAt: now, SeenAt: now, Limits: p.Limits,
+		Person: person.ID, Credential: c.ID, CreatedAt: now, VerifiedAt: now, SeenAt: now, Limits: p.Limits(),
 		Address: session.Cut(from.Address), Browser: session.Cut(from.Browser), Attachment: u.Attachment,
 		Binding: "none", Epoch: tx.Epoch(),
 	}

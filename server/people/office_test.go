@@ -49,7 +49,7 @@ func newOffice(t testing.TB, change ...func(*Config)) *office {
 	t.Cleanup(func() { s.Close() })
 	c := Config{Store: s, Origin: officeOrigin, RPID: "muster.example", Now: o.now, Log: slog.New(slog.DiscardHandler),
 		Device: o.device, Devices: o.devices, Own: o.own, Readmit: o.readmit,
-		Limits: session.Limits{Idle: 1000 * time.Hour, Absolute: 1000 * time.Hour}, RecoveryWait: 24 * time.Hour,
+		Limits: func() session.Limits { return session.Limits{Idle: 1000 * time.Hour, Absolute: 1000 * time.Hour} }, RecoveryWait: 24 * time.Hour,
 		Webhook: true, Mail: true, Administrators: []string{"security@muster.example"}}
 	for _, f := range change {
 		f(&c)

@@ -250,7 +250,9 @@ func TestUndo(t *testing.T) {
 }
 
 func TestUndoLapses(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Limits = session.Limits{Idle: 100 * time.Hour, Absolute: 1000 * time.Hour} })
+	h := newHouse(t, func(c *Config) {
+		c.Limits = func() session.Limits { return session.Limits{Idle: 100 * time.Hour, Absolute: 1000 * time.Hour} }
+	})
 	v := h.join("alice", store.RolePerson)
 	h.clock.advance(time.Second)
 	k, err := v.signIn().add(passkeytest.New(t, testOrigin))

@@ -38,8 +38,8 @@ type Config struct {
 	Readmit func(ctx context.Context, device, code, by string) error
 	// ReadmitAlone: an owner's word is enough to readmit; else an approver confirms.
 	ReadmitAlone bool
-	// Limits bound muster's own sessions.
-	Limits session.Limits
+	// Limits bound muster's own sessions that begin now.
+	Limits func() session.Limits
 	// RecoveryWait is how long a recovery by laptop waits after its approval.
 	RecoveryWait time.Duration
 	// Webhook tells that notices go to a webhook too; mail goes to persons who

@@ -58,7 +58,7 @@ func (h *house) reopen(s *store.Store, change ...func(*Config)) {
 		Store: s, Origin: testOrigin, RPID: "muster.example", Now: h.clock.now, Log: slog.New(slog.DiscardHandler),
 		Device:  func(string) (session.Device, bool) { return session.Device{}, false },
 		Devices: func(string) []session.Device { return nil },
-		Limits:  session.Limits{Idle: 8 * time.Hour, Absolute: 24 * time.Hour},
+		Limits:  func() session.Limits { return session.Limits{Idle: 8 * time.Hour, Absolute: 24 * time.Hour} },
 		Webhook: true,
 	}
 	for _, f := range change {

@@ -6,11 +6,14 @@ import (
 	"muster/server/passkey"
 )
 
+// SessionCookie is the name of the cookie of muster's own host.
+const SessionCookie = "__Host-muster"
+
 // The cookies. The __Host- prefix keeps them to this very host over a secure
 // connection: no other host of the domain can set or read them (RFC 6265bis
 // §4.1.3.2).
 const (
-	cookieSession  = "__Host-muster"
+	cookieSession  = SessionCookie
 	cookieCeremony = "__Host-muster-ceremony"
 )
 

@@ -63,7 +63,7 @@ func newRigAt(t testing.TB, origin, rpID string, change ...func(*Config)) *rig {
 	quiet := slog.New(slog.DiscardHandler)
 	g.people, err = people.New(people.Config{Store: kept, Origin: origin, RPID: rpID, Now: g.now, Log: quiet,
 		Device:  func(id string) (session.Device, bool) { return laptop.Device, id == laptop.ID },
-		Devices: own, Limits: session.Limits{Idle: 8 * time.Hour, Absolute: 24 * time.Hour}}, meta)
+		Devices: own, Limits: func() session.Limits { return session.Limits{Idle: 8 * time.Hour, Absolute: 24 * time.Hour} }}, meta)
 	if err != nil {
 		t.Fatal(err)
 	}
