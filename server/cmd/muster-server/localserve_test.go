@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"muster/attest/tpmtest"
+	"muster/server/browsertest"
 	"muster/server/servertest"
 )
 
@@ -63,7 +64,8 @@ func TestLocalserveLevels(t *testing.T) {
 	}
 }
 
-// TestLocalserveInvites runs it as a person does, until it says where to sign in.
+// TestLocalserveInvites runs it as a person does, and does in a browser what it
+// says: register, link this machine, see what muster knows.
 func TestLocalserveInvites(t *testing.T) {
 	t.Parallel()
 	program, _ := servertest.Programs(t)
@@ -85,16 +87,24 @@ func TestLocalserveInvites(t *testing.T) {
 		regexp.MustCompile(`link this machine .*  http://id\.muster\.localhost:[0-9]+/link$`),
 		regexp.MustCompile(`see what muster knows .*  http://id\.muster\.localhost:[0-9]+/laptops$`),
 	}
-	links := 0
-	for lines := bufio.NewScanner(stdout); len(wanted) > 0 && lines.Scan(); {
+	var links []string
+	lines := bufio.NewScanner(stdout)
+	for len(wanted) > 0 && lines.Scan() {
 		if wanted[0].MatchString(lines.Text()) {
 			wanted = wanted[1:]
 		}
-		links += strings.Count(lines.Text(), "mso_")
+		if _, link, ok := strings.Cut(lines.Text(), "  http://"); ok && strings.Contains(link, "mso_") {
+			links = append(links, "http://"+link)
+		}
 	}
-	if len(wanted) > 0 || links != 1 {
-		t.Errorf("it did not say %v; %d links", wanted, links)
+	if len(wanted) > 0 || len(links) != 1 {
+		t.Fatalf("it did not say %v; %d links", wanted, len(links))
 	}
+	go func() {
+		for lines.Scan() { // or it would wait for a reader
+		}
+	}()
+	walk(t, links[0])
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +114,23 @@ func TestLocalserveInvites(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
+}
+
+// walk is what localserve tells a person to do.
+func walk(t *testing.T, link string) {
+	t.Helper()
+	tab := browsertest.Start(t).Profile().Tab()
+	tab.Authenticator(false, false)
+	tab.Go(link)
+	tab.Click(`form[data-ceremony="/invitation"] button.main`)
+	tab.At("/")
+	origin := link[:strings.LastIndex(link, "/")]
+	tab.Go(origin + "/link")
+	tab.Click(`[data-way="loopback"]`)
+	tab.At("/")
+	tab.See("This browser is linked to it")
+	tab.Go(origin + "/laptops")
+	tab.See("This browser is linked to it", "Disk encryption")
 }
 
 // TestServeAsksForAdministrator: a service says which command makes the first
