@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -22,9 +21,6 @@ import (
 const (
 	// signers sign in and out without pause, each as a person of their own.
 	signers = 4
-	// sessionKills is how often TestSessionsKilled kills the server unless -kills
-	// says another number.
-	sessionKills = 20
 	// Of each signer so many sessions are looked at after every kill.
 	keptLive, keptEnded = 8, 16
 )
@@ -33,12 +29,6 @@ const (
 // out. A session whose cookie was answered must be there after the next start,
 // and one whose end was answered must stay ended.
 func TestSessionsKilled(t *testing.T) {
-	times := sessionKills
-	flag.Visit(func(f *flag.Flag) {
-		if f.Name == "kills" {
-			times = *kills
-		}
-	})
 	srv := servertest.Launch(t, servertest.Named(), func(c *server.Config) {
 		// Each request has an address of its own, as behind a proxy, for the rates.
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -60,7 +50,7 @@ func TestSessionsKilled(t *testing.T) {
 		})
 	}
 	began := time.Now()
-	for n := 0; n < times; n++ {
+	for n := 0; n < *kills; n++ {
 		// The moment is chance, but never before something was acknowledged.
 		at, deadline := acks.Load()+1+rand.Int64N(8*signers), time.Now().Add(time.Minute)
 		for acks.Load() < at && time.Now().Before(deadline) {
@@ -86,7 +76,7 @@ func TestSessionsKilled(t *testing.T) {
 		}
 		in, out, cut = in+s.in, out+s.out, cut+s.cut
 	}
-	if in < times || out == 0 || cut == 0 {
+	if in < *kills || out == 0 || cut == 0 {
 		t.Errorf("too little happened to show anything: %d sign-ins, %d sign-outs, %d requests cut off", in, out, cut)
 	}
 	var audit server.AuditCheck
@@ -94,7 +84,7 @@ func TestSessionsKilled(t *testing.T) {
 		t.Errorf("audit log: %v %s", err, audit.Broken)
 	}
 	t.Logf("%d kills in %v: %d sign-ins acknowledged, none lost; %d sign-outs acknowledged, none undone; %d requests cut off",
-		times, time.Since(began).Round(time.Second), in, out, cut)
+		*kills, time.Since(began).Round(time.Second), in, out, cut)
 }
 
 // signer is a person who signs in and out in one browser after the other.
