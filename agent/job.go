@@ -114,9 +114,7 @@ func (a *Agent) serve(ctx context.Context, j job) error {
 // receive opens the door and the loopback listener until ctx ends, and watches
 // the seat. What cannot be opened is told and tried again: reports go on.
 func (a *Agent) receive(ctx context.Context, wg *sync.WaitGroup) {
-	if id, err := a.bootID(); err == nil && a.state.Linked != nil && a.state.Linked.BootID == id {
-		a.linked.Store(a.state.Linked)
-	}
+	a.linked.Store(a.state.Linked)
 	wg.Go(func() { a.watchSeat(ctx) })
 	if path := a.Settings.doorPath(); path != "" {
 		wg.Go(func() { a.reopen(ctx, "door", func() error { return a.keepDoor(ctx, path) }) })

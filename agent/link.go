@@ -72,6 +72,11 @@ func (a *Agent) prove(ctx context.Context, ask attest.LinkAsk, user string) (*at
 	if err != nil {
 		return nil, err
 	}
+	if !ask.Recover {
+		if err := a.endOthers(ctx, user); err != nil {
+			return nil, err
+		}
+	}
 	reply, err := a.submitProof(ctx, offer, false)
 	switch code(err) {
 	case string(attest.NonceUnknown), string(attest.NonceExpired), string(attest.QuoteUnbound):

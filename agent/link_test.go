@@ -390,7 +390,7 @@ func TestLockEndsLinks(t *testing.T) {
 }
 
 // Without a link nothing is told; a server that does not answer is told later;
-// a start of the agent forgets nothing, one of the system does.
+// a start of the agent forgets nothing.
 func TestLockIsToldUntilHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
@@ -424,7 +424,18 @@ func TestLockIsToldUntilHeard(t *testing.T) {
 	})
 }
 
+// A system that was shut down has no time to tell who left: it tells when it is
+// back, whoever sits there then, and before anybody is linked anew.
 func TestLockOfAnotherBoot(t *testing.T) {
+	for name, then := range map[string]func(*Agent){
+		"nobody links":         func(*Agent) { pass(5 * time.Minute) },
+		"the same links first": func(a *Agent) { pass(time.Second); _, _ = proveNow(a, testAsk(attest.WayLoopback)) },
+	} {
+		t.Run(name, func(t *testing.T) { testAnotherBoot(t, then) })
+	}
+}
+
+func testAnotherBoot(t *testing.T, then func(*Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		r.seated, r.locked = []seat.Session{{ID: "3", User: "1000"}}, map[string]bool{"3": false}
@@ -440,14 +451,69 @@ func TestLockOfAnotherBoot(t *testing.T) {
 		if r.state().Linked == nil {
 			t.Fatal("the link is not remembered")
 		}
-		r.boot, r.seated = "boot-2", []seat.Session{}
-		stop = r.start()
-		pass(5 * time.Minute)
-		if len(l.ends) != 0 {
-			t.Errorf("told %v of a boot that is over", l.ends)
+		r.boot = "boot-2"
+		a, stop = r.run()
+		then(a)
+		if got := strings.Join(l.ends, ","); got != attest.CauseLeft {
+			t.Errorf("ended %q", got)
 		}
 		if err := stop(); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Who left while the agent was busy is not there any more when it proves.
+func TestLeftBeforeTheProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.seated = []seat.Session{{ID: "4", User: "1001"}}
+		l := newLinkServer(r.server)
+		a, stop := r.run()
+		defer stop()
+		pass(time.Minute)
+		if _, err := proveNow(a, testAsk(attest.WayLoopback)); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		if got := strings.Join(l.ends, ","); got != attest.CauseLeft {
+			t.Errorf("ended %q", got)
+		}
+	})
+}
+
+// Who comes next links before it could be told that the first one left.
+func TestNextPersonEndsLinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.seated, r.locked = []seat.Session{{ID: "3", User: "1000"}}, map[string]bool{"3": false, "4": false}
+		l := newLinkServer(r.server)
+		a, stop := r.run()
+		defer stop()
+		pass(time.Minute)
+		link := func(user string) error {
+			_, err := a.await(t.Context(), func(ctx context.Context) (any, error) { return a.prove(ctx, testAsk(attest.WayLoopback), user) })
+			return err
+		}
+		if err := link("1000"); err != nil {
+			t.Fatal(err)
+		}
+		// Root at the door takes nobody's place.
+		if err := link("0"); err != nil || len(l.ends) != 0 {
+			t.Fatalf("root: %v, ended %v", err, l.ends)
+		}
+		r.set(func() { r.seated = []seat.Session{{ID: "4", User: "1001"}} })
+		l.set(func() { l.endBad = 503 })
+		if err := link("1001"); err == nil || len(l.proofs) != 2 {
+			t.Errorf("linked while the first one's links cannot be ended: %v", err)
+		}
+		l.set(func() { l.endBad = 0 })
+		if err := link("1001"); err != nil || strings.Join(l.ends, ",") != attest.CauseLeft || len(l.proofs) != 3 {
+			t.Errorf("%v, ended %v", err, l.ends)
+		}
+		pass(time.Minute)
+		if n := a.linked.Load(); len(l.ends) != 1 || n == nil || n.User != "1001" {
+			t.Errorf("ended %v, watched is %+v", l.ends, n)
 		}
 	})
 }

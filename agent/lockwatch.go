@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"muster/attest"
@@ -18,11 +19,12 @@ const (
 )
 
 // noteLink remembers for whom a session was linked, so that it ends when they
-// leave. Who has no session at a seat (setting link_user on a machine without
-// logind, a system that does not tell) is not watched: their links end by age.
+// leave. Who was let in without a session at a seat (by link_user on a machine
+// without logind; root) is not watched: their links end by age. Who was let in for
+// one, and has left since, is: the next look ends the link.
 func (a *Agent) noteLink(user string) error {
 	boot, err := a.bootID()
-	if err != nil || !a.seated(user) {
+	if err != nil || !a.watched(user) {
 		return err
 	}
 	l := &linked{BootID: boot, User: user}
@@ -34,6 +36,26 @@ func (a *Agent) noteLink(user string) error {
 	}
 	a.linked.Store(l)
 	return nil
+}
+
+// endOthers ends what was linked for another account, or before the system was
+// started anew, and was not told yet: one link's person is watched at a time, so
+// on a machine with two seats the one who links last has the link.
+func (a *Agent) endOthers(ctx context.Context, user string) error {
+	l := a.linked.Load()
+	if l == nil {
+		return nil
+	}
+	boot, err := a.bootID()
+	if err != nil || l.BootID == boot && (l.User == user || !a.watched(user)) {
+		return err
+	}
+	return a.endLinks(ctx, l, attest.CauseLeft)
+}
+
+// watched reports whether an account's links end with its session at the seat.
+func (a *Agent) watched(user string) bool {
+	return a.Settings.LinkUser == "" && !slices.Contains(owners(), user) || a.seated(user)
 }
 
 func (a *Agent) seated(user string) bool {
@@ -57,10 +79,13 @@ func (a *Agent) sessionOf(user string) (seat.Session, error) {
 	return seat.Session{}, fmt.Errorf("account %s %w", user, errAway)
 }
 
-// left tells why links of an account end now; empty: they do not, as far as the
-// system tells.
-func (a *Agent) left(ctx context.Context, user string) string {
-	s, err := a.sessionOf(user)
+// left tells why links end now; empty: they do not, as far as the system tells.
+// With the system's start everybody left: what shuts it down is not seen.
+func (a *Agent) left(ctx context.Context, l *linked) string {
+	if boot, err := a.bootID(); err == nil && boot != l.BootID {
+		return attest.CauseLeft
+	}
+	s, err := a.sessionOf(l.User)
 	if errors.Is(err, errAway) {
 		return attest.CauseLeft
 	}
@@ -89,7 +114,7 @@ func (a *Agent) watchSeat(ctx context.Context) {
 		}
 		wait := seatEvery
 		if l := a.linked.Load(); l != nil {
-			if cause := a.left(ctx, l.User); cause != "" {
+			if cause := a.left(ctx, l); cause != "" {
 				if _, err := a.await(ctx, func(ctx context.Context) (any, error) { return nil, a.endLinks(ctx, l, cause) }); err != nil {
 					a.Log.Info("end of links not told, trying again", "reason", declinedOf(err).Code)
 					wait = seatAgain

@@ -223,3 +223,18 @@ func TestSoftkeyIsSoftware(t *testing.T) {
 		}
 	}
 }
+
+// What nobody ever admitted is not readmitted, however often it enrols.
+func TestNeverAdmittedIsNoReanchor(t *testing.T) {
+	t.Parallel()
+	srv := servertest.Start(t, func(c *server.Config) { c.Policy = servertest.File(t, "policy.yaml", vaultPolicy) })
+	laptop := srv.Laptop("soft", "none", srv.Token(server.TokenRequest{MinLevel: verify.TPMHardware, Owner: "alice", Class: verify.ClassCorporate}))
+	first := laptop.Enrol()
+	before := srv.Device(first.Device)
+	laptop.UseToken("")
+	laptop.Do("enroll", "--again")
+	after := srv.Device(first.Device)
+	if before.State != attest.Pending || after.State != attest.Pending || after.Cause != before.Cause || after.Cause == "re-anchor" {
+		t.Errorf("a second enrolment makes it %s, %s: its owner may readmit what the token refused", after.State, after.Cause)
+	}
+}

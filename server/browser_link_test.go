@@ -81,6 +81,8 @@ func TestBrowserLink(t *testing.T) {
 	t.Run("relay by muster address", o.relayByApp)
 	t.Run("relay by code across persons", o.relayByCode)
 	t.Run("from a public address", o.publicAddress)
+	t.Run("other keys end the link, and the owner readmits", o.otherKeys)
+	t.Run("invitation bound to a laptop", o.boundInvitation)
 }
 
 func (o *office) byLoopback(t *testing.T) {
@@ -228,6 +230,75 @@ func (o *office) publicAddress(t *testing.T) {
 	v.Click(`[data-way="loopback"]`)
 	v.At("/")
 	v.See("This browser is linked to it")
+}
+
+// otherKeys installs the laptop's system anew: what its old key vouched for is
+// over, and its owner, with fresh hands and an approver, takes it back.
+func (o *office) otherKeys(t *testing.T) {
+	o.alice.open("/")
+	o.alice.See("This browser is linked to it")
+	o.laptop.Stop()
+	o.laptop.UseToken("")
+	if err := os.RemoveAll(o.laptop.Dir); err != nil { // and with it S
+		t.Fatal(err)
+	}
+	if out := o.laptop.Do("enroll"); out.Code != 0 {
+		t.Fatalf("enrolling again: %+v", out)
+	}
+	standing := o.laptop.Status()
+	if standing.Device != o.device || standing.State != "pending" || standing.Code == "" {
+		t.Fatalf("enrolled again, the laptop stands as %+v", standing)
+	}
+	o.laptop.Start()
+	o.alice.open("/link")
+	o.alice.See("Not linked to a laptop")
+	o.alice.open("/laptops")
+	o.alice.picture("laptops-waits")
+	o.alice.Type(`form[action="/laptops/readmit"] input.code`, standing.Code)
+	o.alice.Click(`form[action="/laptops/readmit"] button`)
+	servertest.Wait(t, "the approver sees it", func() bool { return strings.Contains(o.admin.Get("/approvals").Body, `action="/approvals/laptop"`) })
+	id := formID(t, o.admin, "/approvals", "/approvals/laptop")
+	o.admin.Verify()
+	if r := o.admin.Form("/approvals/laptop", url.Values{"id": {id}}); r.Status >= 400 {
+		t.Fatalf("admitting again: %d %s", r.Status, r.Body)
+	}
+	o.laptop.Reaches("the laptop is admitted", func(s servertest.Standing) bool { return s.State == "active" })
+	servertest.Wait(t, "its agent knows", func() bool { return strings.Contains(o.laptop.Do("status", "--offline", "--json").Stdout, `"active"`) })
+	o.alice.open("/link")
+	o.alice.See("Not linked to a laptop") // the old proof stays dead
+	o.alice.Click(`[data-way="loopback"]`)
+	o.alice.At("/")
+	o.alice.See("This browser is linked to it")
+}
+
+// boundInvitation invites dave to a laptop that is nobody's: the link works in no
+// browser where another agent answers, or none, and on it makes it his.
+func (o *office) boundInvitation(t *testing.T) {
+	second := o.srv.Laptop("second", "none", o.srv.Token(server.TokenRequest{MinLevel: verify.Software}))
+	second.Env = o.laptop.Env
+	id := second.Enrol().Device
+	link := o.srv.Invite(people.Invitation{Name: "dave", Device: id})
+	dave := visit(o.browser, o.srv, false)
+	dave.Go(link)
+	dave.See("It works only in a browser on")
+	dave.picture("invitation-bound")
+	dave.Click(registerButton)
+	servertest.Wait(t, "alice's laptop is refused", func() bool { return dave.Has(".says.bad") })
+	o.laptop.Stop()
+	dave.Go(link)
+	dave.Click(registerButton)
+	dave.See("did not answer")
+	if n := len(dave.key.Credentials()); n != 0 {
+		t.Errorf("%d passkeys were made on no laptop", n)
+	}
+	second.Start()
+	servertest.Wait(t, "the agent listens", func() bool { return second.Said("listening for pages") })
+	dave.accept(link)
+	dave.See("This browser is linked to it")
+	dave.picture("invitation-bound-accepted")
+	if owner := o.srv.Device(id).Owner; owner != "dave" {
+		t.Errorf("the laptop is %q's", owner)
+	}
 }
 
 // TestBrowserRecovery loses every passkey, and gets back in each way.

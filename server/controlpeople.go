@@ -120,6 +120,10 @@ func (s *Server) inviteUser(r *http.Request, body []byte) (any, error) {
 	if err := read(body, &i); err != nil {
 		return nil, err
 	}
+	if i.Device != "" && s.config.LinkPort == 0 {
+		return nil, refuse(http.StatusConflict, "link-port", "This server does not ask laptops over their loopback, so no invitation can be bound to one.",
+			"Set link_port on the server and on the laptop, or leave --device out.")
+	}
 	link, err := s.people.Invite(r.Context(), byLocal, i)
 	return oneLink{link}, err
 }

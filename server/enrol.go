@@ -185,8 +185,12 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, 
 	case !s.againRate.allow(row.ID):
 		return nil, tooMany()
 	default:
-		row.State, row.Cause = attest.Pending, causeReanchor
-		row.CauseText = "This machine was enrolled before and asks again with a new system key."
+		// What nobody ever admitted waits on for what it waited for: a second enrolment
+		// must not make it one that its owner may readmit.
+		if row.State == attest.Active || row.Cause == causeReanchor {
+			row.Cause, row.CauseText = causeReanchor, "This machine was enrolled before and asks again with a new system key."
+		}
+		row.State = attest.Pending
 		row.ApprovedAt, row.ApprovedBy = time.Time{}, ""
 	}
 	identity := &begin.Identity

@@ -27,11 +27,14 @@ func (s *Server) loadMetadata(ctx context.Context) error {
 	pack, err := s.keptMetadata(ctx)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		// Also after a restored backup: what was proved by metadata that is gone is proved no more.
 		s.log.Info("no FIDO metadata was imported; passkeys are at best unproved")
-		return nil
+		_, err := s.people.SetMetadata(ctx, nil)
+		return err
 	case errors.Is(err, errPack):
 		s.log.Error("kept FIDO metadata not understood; passkeys are at best unproved", "error", err)
-		return nil
+		_, err := s.people.SetMetadata(ctx, nil)
+		return err
 	case err != nil:
 		return err
 	}

@@ -33,7 +33,7 @@ func (s *Server) openPeople(ctx context.Context) error {
 	s.pages = web.Routes(web.Config{
 		People: s.people, Origin: c.PublicURL, Laptop: s.laptop, LinkPort: c.LinkPort,
 		Advice:  s.advise,
-		Address: func(r *http.Request) string { return peerAddress(r, c.TrustedProxies) }, Allow: s.allowPage,
+		Address: func(r *http.Request) string { return peerAddress(r, c.TrustedProxies) }, Allow: s.allowPage, AllowPerson: s.personRate.allow,
 		Notices: c.notices(), Now: s.now, Log: s.log,
 	})
 	s.api = s.apiRoutes()
@@ -84,6 +84,7 @@ func (s *Server) standing(d *device) session.Device {
 	a, now := s.settled(d), s.now()
 	return session.Device{
 		ID: d.row.ID, Name: d.row.Name, Owner: d.row.Owner, Class: string(d.row.Class), Level: d.row.Level.String(),
+		Anchor: d.row.Keys.DKID.String(),
 		Active: d.row.State == attest.Active,
 		// The lease runs from the issue of the last statement's nonce, as for decisions.
 		Current: d.result != nil && !d.hot.IssuedAt.IsZero() && !d.hot.IssuedAt.After(now) &&

@@ -45,6 +45,7 @@ type Server struct {
 	queueRate   *limiter                 // by client address: devices that nobody let in
 	againRate   *limiter                 // by device: enrolments of a known machine
 	judging     chan struct{}            // room for each certificate chain that is verified now
+	personRate  *limiter                 // by person: POSTs of people who are signed in
 	pageRate    *limiter                 // by client address: POSTs of people who are not signed in
 	programRate *limiter                 // by API token
 	large       chan struct{}            // room for each boot log that is read now
@@ -67,6 +68,8 @@ const (
 	againPerSecond, againBurst = 20.0 / 3600, 20
 	// An office that signs in at nine, behind one address.
 	pagePerSecond, pageBurst = 5, 400
+	// A person clicks; a page of theirs makes a few requests of it.
+	personPerSecond, personBurst = 5, 200
 	// A program that follows the audit log, or reads all lists now and then.
 	programPerSecond, programBurst = 10, 200
 	// Boot logs are up to four megabytes each.
@@ -87,6 +90,7 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	s.deviceRate = newLimiter(reportPerSecond, reportBurst, s.now)
 	s.queueRate = newLimiter(queuePerSecond, queueBurst, s.now)
 	s.againRate = newLimiter(againPerSecond, againBurst, s.now)
+	s.personRate = newLimiter(personPerSecond, personBurst, s.now)
 	s.pageRate = newLimiter(pagePerSecond, pageBurst, s.now)
 	s.programRate = newLimiter(programPerSecond, programBurst, s.now)
 	s.judging = make(chan struct{}, runtime.GOMAXPROCS(0))

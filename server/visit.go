@@ -62,6 +62,7 @@ func (s *Server) visiting(f func(http.ResponseWriter, *http.Request) (to string,
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		if d := r.Header.Get("Sec-Fetch-Dest"); d != "" && d != "document" {
 			s.answerPerson(w, misfit(http.StatusForbidden, "not-a-page", "This is for pages and not for what pages contain.", "Open the application in a window of its own."))
@@ -144,6 +145,11 @@ func (s *Server) visitFinish(w http.ResponseWriter, r *http.Request) (string, er
 	}
 	value := oneCookie(r, cookieFlow)
 	if value == "" {
+		// A code that comes without its browser has leaked: it is used up here. No code
+		// is bound to the zero flow, so this takes it and gives nothing.
+		if s.allowPage(peerAddress(r, s.config.TrustedProxies)) {
+			_, _, _ = s.people.Visit(r.Context(), r.FormValue("code"), host, attest.Digest{})
+		}
 		return "", misfit(http.StatusForbidden, "flow-missing", "This browser did not begin here, or took longer than five minutes.", "Open the application again.")
 	}
 	if !s.allowPage(peerAddress(r, s.config.TrustedProxies)) { // a code costs a write, whatever it is

@@ -250,3 +250,24 @@ func TestVisitCodeOnce(t *testing.T) {
 		t.Errorf("%d of 1000 uses won", won.Load())
 	}
 }
+
+// A script on an application's host has the victim's browser fetch a code for the
+// attacker's flow: what arrives without its browser is used up there.
+func TestLeakedCodeIsUsedUp(t *testing.T) {
+	s, _ := guestServer(t)
+	victim := newBrowser(s, newGuest(t, s, "alice", store.RolePerson))
+	mallory := newBrowser(s, newGuest(t, s, "mallory", store.RolePerson))
+	begun := mallory.get("http://" + wikiHost + pathVisitStart + "?back=/") // mallory's flow cookie
+	to, err := url.Parse(begun.Header().Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := victim.get(to.String()).Header().Get("Location")
+	if w := victim.get(finish); w.Code != http.StatusForbidden || w.Header().Get("Cross-Origin-Opener-Policy") != "same-origin" {
+		t.Fatalf("the victim's browser: %d %v", w.Code, w.Header())
+	}
+	if done := mallory.get(finish); done.Code == http.StatusSeeOther {
+		_, who, err := s.people.Visitor(t.Context(), mallory.jars[wikiHost][cookieApp], wikiHost)
+		t.Fatalf("mallory's browser is %v at the wiki (%v)", who, err)
+	}
+}

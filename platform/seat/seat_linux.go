@@ -177,8 +177,10 @@ func holds(dir, link string) bool {
 	return false
 }
 
-// UnixPeer tells who connected to our unix socket. It does not look for a
-// forwarder: what forwards a unix socket acts for the account itself.
+// UnixPeer tells who connected to our unix socket, and whether that is itself a
+// program for remote access: OpenSSH carries unix sockets to other machines, too.
+// A command that a person runs by remote login is not told apart, and neither is a
+// forwarder where the system hides processes.
 func UnixPeer(c *net.UnixConn) (Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -196,7 +198,9 @@ func UnixPeer(c *net.UnixConn) (Peer, error) {
 	if cred.Pid == 0 {
 		return Peer{}, fmt.Errorf("asking for the peer: %w", ErrUnknown)
 	}
-	return Peer{User: strconv.FormatUint(uint64(cred.Uid), 10)}, nil
+	// A process that is gone gets no answer: nothing is lost by not knowing it.
+	p, _ := readProcess(filepath.Join("/proc", strconv.Itoa(int(cred.Pid))))
+	return Peer{User: strconv.FormatUint(uint64(cred.Uid), 10), Forwarder: forwarder(p.name)}, nil
 }
 
 func readProcess(dir string) (process, error) {

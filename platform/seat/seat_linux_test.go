@@ -137,7 +137,12 @@ func TestActive(t *testing.T) {
 // dial connects as an account and returns the address of its end.
 func dial(t *testing.T, uid uint32, network, address string) string {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	return dialBy(t, "/proc/self/exe", uid, network, address)
+}
+
+func dialBy(t *testing.T, program string, uid uint32, network, address string) string {
+	t.Helper()
+	cmd := exec.Command(program)
 	cmd.Env = []string{"SEAT_TEST_DIAL=" + network + " " + address}
 	if uid != uint32(os.Getuid()) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
@@ -213,14 +218,31 @@ func TestUnixPeerIsTheOneWhoConnects(t *testing.T) {
 	}
 	for _, uid := range accounts() {
 		dial(t, uid, "unix", path)
-		c, err := l.AcceptUnix()
+		wantUnixPeer(t, l, Peer{User: fmt.Sprint(uid)})
+	}
+	// ssh -L laptop.sock:/run/muster-agent/agent.sock: sshd itself connects.
+	for _, name := range []string{"sshd", "sshd-session"} {
+		program := filepath.Join(dir, name)
+		self, err := os.ReadFile("/proc/self/exe")
+		if err == nil {
+			err = os.WriteFile(program, self, 0o755)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, err := UnixPeer(c); err != nil || p != (Peer{User: fmt.Sprint(uid)}) {
-			t.Errorf("as %d: %+v, %v", uid, p, err)
-		}
-		_ = c.Close()
+		dialBy(t, program, uint32(os.Getuid()), "unix", path)
+		wantUnixPeer(t, l, Peer{User: fmt.Sprint(os.Getuid()), Forwarder: name})
 	}
-	l.Close()
+}
+
+func wantUnixPeer(t *testing.T, l *net.UnixListener, want Peer) {
+	t.Helper()
+	c, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if p, err := UnixPeer(c); err != nil || p != want {
+		t.Errorf("%+v, %v, want %+v", p, err, want)
+	}
 }

@@ -102,11 +102,22 @@ func (i *opened) user() passkey.User {
 	return userOf(i.invitation.person(""))
 }
 
-// BeginAccept begins the registration of the first passkey.
-func (p *People) BeginAccept(ctx context.Context, secret string) (*Ceremony, error) {
+// BeginAccept begins the registration of the first passkey. At shows that the
+// browser is on the laptop that the invitation is bound to; where it is bound to
+// none, at is not looked at.
+func (p *People) BeginAccept(ctx context.Context, secret string, at Presence) (*Ceremony, error) {
 	i, err := p.open(ctx, secret)
 	if err != nil {
 		return nil, err
+	}
+	if c := p.arrival(i, at); c != nil {
+		err := p.settle(ctx, func(tx *store.Tx) (*Refusal, error) {
+			_, no, err := c.opens(tx, secret)
+			return no, err
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	have := i.have
 	if i.Recovery {
@@ -116,8 +127,9 @@ func (p *People) BeginAccept(ctx context.Context, secret string) (*Ceremony, err
 }
 
 // Accept takes the invitation, once, keeps the passkey and signs in. An
-// invitation to recover removes all other passkeys and sessions.
-func (p *People) Accept(ctx context.Context, secret, sealed string, response []byte, name string, from From) (session string, who *Who, err error) {
+// invitation to recover removes all other passkeys and sessions. One that is bound
+// to a laptop uses up what at shows, and the session is linked to that laptop.
+func (p *People) Accept(ctx context.Context, secret string, at Presence, sealed string, response []byte, name string, from From) (session string, who *Who, err error) {
 	i, err := p.open(ctx, secret)
 	if err != nil {
 		return "", nil, err
@@ -126,21 +138,25 @@ func (p *People) Accept(ctx context.Context, secret, sealed string, response []b
 	if err != nil {
 		return "", nil, err
 	}
-	err = p.update(ctx, func(tx *store.Tx) error {
-		o, err := tx.TakeOffer(kindInvitation, secret)
-		if err != nil {
-			return err
+	c := p.arrival(i, at)
+	err = p.settle(ctx, func(tx *store.Tx) (*Refusal, error) {
+		now, no, err := c.opens(tx, secret)
+		if no != nil || err != nil {
+			return no, err
 		}
-		now, err := accepts(tx, o)
-		if err != nil {
-			return err
+		// From here on a refusal is an error, which undoes all.
+		if _, err := tx.TakeOffer(kindInvitation, secret); err != nil {
+			return nil, err
 		}
-		session, who, err = p.accept(tx, now, r, name, from)
-		return err
+		if session, who, err = p.accept(tx, now, r, name, from); err != nil {
+			return nil, err
+		}
+		return nil, c.arrive(tx, who)
 	})
 	if err != nil {
 		return "", nil, err
 	}
+	p.settleIn(ctx, who, c)
 	return session, who, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"muster/server/session"
 	"muster/server/store"
@@ -27,6 +28,8 @@ func (p *People) ProposeRecovery(ctx context.Context, w *Who, person string) (*R
 		switch {
 		case about.ID == now.Person.ID:
 			return errOwnRecovery
+		case !tenured(now.Person, tx.Now()):
+			return errNewRole
 		case about.Disabled:
 			return errDisabled
 		}
@@ -80,6 +83,8 @@ func (p *People) ApproveRecovery(ctx context.Context, w *Who, id, code string) (
 			return errDisabled, nil
 		case r.State != waitApproval:
 			return errApproved, nil
+		case r.Way == wayAdministrators && !tenured(now.Person, tx.Now()):
+			return errNewRole, nil
 		case r.Way == wayAdministrators:
 			link, err = p.approveProposed(tx, now, person, o, r)
 			return nil, err
@@ -92,6 +97,17 @@ func (p *People) ApproveRecovery(ctx context.Context, w *Who, id, code string) (
 		return "", err
 	}
 	return link, nil
+}
+
+// roleSettles is how long a role must have been held before it counts as a second
+// pair of eyes: an administrator cannot make the other one of two on the spot, and
+// all administrators were told when the role was given.
+const roleSettles = 24 * time.Hour
+
+// tenured reports whether an administrator counts as one of two. Who works on the
+// server's machine may give the role for that at once.
+func tenured(p *store.Person, now time.Time) bool {
+	return p.Role == store.RoleAdministrator && (p.RoleBy == string(local) || now.Sub(p.RoleSince) >= roleSettles)
 }
 
 // wrongCode counts a wrong code; the last one cancels the recovery.
@@ -198,6 +214,10 @@ func finish(tx *store.Tx, secret string, healthy bool) (*finishing, error) {
 		return nil, err
 	}
 	person, err := tx.Person(o.Person)
+	if err != nil {
+		return nil, err
+	}
+	named, err := approvers(tx, person)
 	switch {
 	case err != nil:
 		return nil, err
@@ -205,6 +225,8 @@ func finish(tx *store.Tx, secret string, healthy bool) (*finishing, error) {
 		return nil, errUsed
 	case r.at(o, tx.Now()).State != ready:
 		return nil, errNotReady
+	case !slices.Contains(named, r.Approved):
+		return nil, errUsed // who was barred or struck off since leaves no door open
 	case !healthy:
 		return nil, errAway
 	}

@@ -30,9 +30,10 @@ const linkedFor = 400 * 24 * time.Hour
 // proves another laptop is ended: its cookie moved.
 //
 // A request that another session confirms is over: somebody's laptop vouched for
-// somebody else's browser. Fresh hands are not asked for: what it adds is that of
-// the laptop, which its own key has just proved, and re-proving goes unseen by
-// the person.
+// somebody else's browser. Fresh hands are asked for only where the person becomes
+// the laptop's owner, which lasts longer than the session: a stolen cookie must
+// not bring a laptop of its own. Else what a link adds is that of the laptop, which
+// its own key has just proved, and re-proving goes unseen by the person.
 func (p *People) ConfirmLink(ctx context.Context, w *Who, id, value string) (*session.Link, error) {
 	var device string
 	err := p.view(ctx, func(tx *store.Tx) error {
@@ -94,14 +95,16 @@ func (c *confirmation) take(tx *store.Tx, w *Who) (*Refusal, error) {
 	}
 	c.request = r
 	switch {
-	case o.Session != now.Session.ID:
+	case o.Session != now.Session.ID || r.Invitation != "":
 		return errRelay, c.relayed(tx, now, o)
 	case r.Device == "" || r.Device != c.asked:
 		return errUnproved, nil
-	case !mayLink(&c.device, r.Name, r.Way) || r.Name != now.Person.Name:
+	case !mayLink(&c.device, r.Name, r.Way) || r.Anchor != c.device.Anchor || r.Name != now.Person.Name:
 		return errNotLinked, tx.EndOffer(kindLink, o.ID)
 	case !same(r.Value, c.digest):
 		return c.wrong(tx, now, o)
+	case c.owning(now) && !now.Fresh(tx.Now()):
+		return errVerify, nil // the request waits for it
 	}
 	if _, err := tx.TakeOfferByID(kindLink, o.ID); err != nil {
 		return nil, err
@@ -112,11 +115,18 @@ func (c *confirmation) take(tx *store.Tx, w *Who) (*Refusal, error) {
 		return errMoved, c.moved(tx, now)
 	case old != nil && r.Way == session.ByCode && old.Strength != session.ByCode:
 		return errStronger, nil
-	case c.device.Owner == "" && !shared(&c.device):
+	case c.owning(now):
 		c.owns = true
 		return nil, nil
 	}
 	return nil, c.tie(tx, now)
+}
+
+// owning reports whether the link makes the person the laptop's owner. A session
+// that is on another laptop comes to own none: it has moved.
+func (c *confirmation) owning(w *Who) bool {
+	moved := w.Session.Link != nil && w.Session.Link.Device != c.device.ID
+	return c.device.Owner == "" && !c.device.Shared() && !moved
 }
 
 // wrong counts a wrong value; the last one ends the request.
@@ -140,7 +150,7 @@ func (c *confirmation) relayed(tx *store.Tx, w *Who, o *store.Offer) error {
 	}
 	detail := map[string]any{"device": c.request.Device, "laptop": c.device.Name, "way": c.request.Way,
 		"asked_by": c.request.Name, "address": c.request.Address, "confirmed_in": w.Session.ID}
-	if err := audit(tx, w.actor(), "link.relay-refused", o.Session, detail); err != nil {
+	if err := audit(tx, w.actor(), "link.relay-refused", c.request.subject(o), detail); err != nil {
 		return err
 	}
 	if c.request.Device == "" {
@@ -199,8 +209,9 @@ func (p *People) ownAndTie(ctx context.Context, w *Who, c *confirmation) error {
 // tie writes the link. Its age counts from the proof, not from the confirmation.
 func (c *confirmation) tie(tx *store.Tx, w *Who) error {
 	r := c.request
-	link := &session.Link{Device: r.Device, Strength: r.Way, First: tx.Now(), At: r.Proved, Address: r.Agent}
-	if old := w.Session.Link; old != nil {
+	link := &session.Link{Device: r.Device, Anchor: r.Anchor, Person: w.Person.Name, Strength: r.Way,
+		First: tx.Now(), At: r.Proved, Address: r.Agent}
+	if old := w.Session.Link; old != nil && old.Anchor == link.Anchor {
 		link.First = old.First
 	}
 	w.Session.Link = link
@@ -227,7 +238,7 @@ func (c *confirmation) tie(tx *store.Tx, w *Who) error {
 // locked or left; on any other it does nothing. The sessions live on, without a
 // laptop.
 func (p *People) Unlink(ctx context.Context, d session.Device) error {
-	if !shared(&d) || d.ID == "" {
+	if !d.Shared() || d.ID == "" {
 		return nil
 	}
 	return p.update(ctx, func(tx *store.Tx) error {
@@ -257,11 +268,12 @@ func (p *People) Unlink(ctx context.Context, d session.Device) error {
 	})
 }
 
-// Laptops are the person's own, and the one that this session is linked to.
+// Laptops are the person's own, and the one that this session is linked to, as
+// long as that one vouches for them.
 func (p *People) Laptops(w *Who) []session.Device {
 	list := p.Devices(w.Person.Name)
 	link := w.Session.Link
-	if link == nil {
+	if p.LinkStateOf(w.Session) == session.LinkAbsent {
 		return list
 	}
 	for i := range list {

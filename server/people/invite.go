@@ -36,6 +36,7 @@ type Invited struct {
 	Display   string    `json:"display,omitempty"`
 	CreatedBy string    `json:"created_by"`
 	Expires   time.Time `json:"expires"`
+	Device    string    `json:"device,omitempty"`   // the laptop that it is bound to
 	Recovery  bool      `json:"recovery,omitempty"` // it replaces all passkeys
 }
 
@@ -133,9 +134,6 @@ func firstName(tx *store.Tx) (string, error) {
 // scope, or the local administrator. The help desk and programs invite persons
 // only. An earlier invitation of the same name ends.
 func (p *People) Invite(ctx context.Context, by Actor, i Invitation) (link string, err error) {
-	if i.Device != "" {
-		return "", errDeviceInvitation
-	}
 	if i.Days < 0 || i.Days > maxDays {
 		return "", errDays
 	}
@@ -143,6 +141,7 @@ func (p *People) Invite(ctx context.Context, by Actor, i Invitation) (link strin
 	if i.Days == 0 {
 		life = defaultDays * 24 * time.Hour
 	}
+	unbound := p.bindable(i) // asked outside of the transaction, told to who may invite
 	err = p.update(ctx, func(tx *store.Tx) error {
 		filled, err := fill(tx, i)
 		if err != nil {
@@ -152,12 +151,18 @@ func (p *People) Invite(ctx context.Context, by Actor, i Invitation) (link strin
 		if err != nil {
 			return err
 		}
-		if err := w.gives(filled.Role); err != nil {
+		if err := w.invites(&filled.Invitation); err != nil {
 			return err
 		}
+		if unbound != nil {
+			return unbound
+		}
 		secret, err := p.offer(tx, by, filled, life)
+		if err != nil {
+			return err
+		}
 		link = p.link(secret)
-		return err
+		return p.tellRole(tx, by, filled.Name, filled.Role)
 	})
 	if err != nil {
 		return "", err
@@ -189,7 +194,7 @@ func fill(tx *store.Tx, i Invitation) (*invitation, error) {
 		len(i.Groups) > 0 && !slices.Equal(i.Groups, there.Groups) || len(i.Approvers) > 0 && !slices.Equal(i.Approvers, there.Approvers) {
 		return nil, errOtherwise
 	}
-	return &invitation{Invitation: Invitation{Name: i.Name, Display: there.Display, Role: there.Role}}, nil
+	return &invitation{Invitation: Invitation{Name: i.Name, Display: there.Display, Role: there.Role, Device: i.Device}}, nil
 }
 
 // unregistered refuses whose first passkey is not to come: names are never given
@@ -228,7 +233,7 @@ func (p *People) offer(tx *store.Tx, by Actor, i *invitation, life time.Duration
 		return "", err
 	}
 	return secret, audit(tx, by, "invitation.create", o.ID, map[string]any{
-		"name": i.Name, "role": i.Role, "expires": o.Expires, "first": i.First, "recovery": i.Recovery,
+		"name": i.Name, "role": i.Role, "expires": o.Expires, "first": i.First, "recovery": i.Recovery, "device": i.Device,
 	})
 }
 
@@ -289,7 +294,7 @@ func (p *People) Invitations(ctx context.Context) (list []Invited, err error) {
 }
 
 func invited(o *store.Offer, i *invitation) *Invited {
-	return &Invited{ID: o.ID, Name: i.Name, Display: i.Display, CreatedBy: o.CreatedBy, Expires: o.Expires, Recovery: i.Recovery}
+	return &Invited{ID: o.ID, Name: i.Name, Display: i.Display, CreatedBy: o.CreatedBy, Expires: o.Expires, Device: i.Device, Recovery: i.Recovery}
 }
 
 // EndInvitation withdraws one: who could make it.

@@ -54,7 +54,7 @@ func TestFirstEndsWithAnyAdministrator(t *testing.T) {
 	h.join("alice", store.RoleAdministrator)
 	_, err = h.OpenInvitation(t.Context(), secretOf(t, link))
 	wantCode(t, "open", err, "used")
-	_, err = h.BeginAccept(t.Context(), secretOf(t, link))
+	_, err = h.BeginAccept(t.Context(), secretOf(t, link), Presence{})
 	wantCode(t, "accept", err, "used")
 }
 
@@ -123,6 +123,8 @@ func TestInviteIsRefused(t *testing.T) {
 		"unknown program":               {"program:t_x", Invitation{Name: "zoe"}, "role"},
 		"help desk makes administrator": {"person:carol", Invitation{Name: "zoe", Role: store.RoleAdministrator}, "role"},
 		"help desk makes help desk":     {"person:carol", Invitation{Name: "zoe", Role: store.RoleHelpDesk}, "role"},
+		"help desk sets groups":         {"person:carol", Invitation{Name: "zoe", Groups: []string{"engineering"}}, "role"},
+		"help desk names approvers":     {"person:carol", Invitation{Name: "zoe", Approvers: []string{"carol"}}, "role"},
 		"program makes administrator":   {Actor("program:" + program.ID), Invitation{Name: "zoe", Role: store.RoleAdministrator}, "role"},
 		"program makes auditor":         {Actor("program:" + program.ID), Invitation{Name: "zoe", Role: store.RoleAuditor}, "role"},
 		"who has a passkey":             {local, Invitation{Name: "alice"}, "name-taken"},
@@ -131,7 +133,7 @@ func TestInviteIsRefused(t *testing.T) {
 		"another group":                 {local, Invitation{Name: "dave", Groups: []string{"root"}}, "person-exists"},
 		"another approver":              {local, Invitation{Name: "dave", Approvers: []string{"alice"}}, "person-exists"},
 		"another display name":          {local, Invitation{Name: "dave", Display: "Mallory"}, "person-exists"},
-		"bound to a laptop":             {local, Invitation{Name: "zoe", Device: "d"}, "invitation-device"},
+		"bound to an unknown laptop":    {local, Invitation{Name: "zoe", Device: "d"}, "invitation-device"},
 		"too long":                      {local, Invitation{Name: "zoe", Days: 31}, "days"},
 		"negative days":                 {local, Invitation{Name: "zoe", Days: -1}, "days"},
 		"no name":                       {local, Invitation{}, "person-wrong"},
@@ -206,7 +208,7 @@ func TestAcceptOnceOfAThousand(t *testing.T) {
 	}
 	var tries []try
 	for range 2 {
-		c, err := h.BeginAccept(t.Context(), secret)
+		c, err := h.BeginAccept(t.Context(), secret, Presence{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +220,7 @@ func TestAcceptOnceOfAThousand(t *testing.T) {
 	}
 	won := atOnce(t, 1000, func() error {
 		one := tries[<-turn]
-		_, _, err := h.Accept(context.Background(), secret, one.sealed, one.response, "", somewhere)
+		_, _, err := h.Accept(context.Background(), secret, Presence{}, one.sealed, one.response, "", somewhere)
 		return err
 	}, errUsed)
 	persons, err := h.Persons(t.Context())
@@ -300,7 +302,7 @@ func TestAcceptLosesToWhatHappensMeanwhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := h.BeginAccept(t.Context(), secretOf(t, link))
+		c, err := h.BeginAccept(t.Context(), secretOf(t, link), Presence{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,14 +311,14 @@ func TestAcceptLosesToWhatHappensMeanwhile(t *testing.T) {
 	secret, c := invited()
 	response := passkeytest.New(t, testOrigin).Register(c.Options)
 	h.imports(`[{"name":"alice"}]`)
-	_, _, err := h.Accept(t.Context(), secret, c.Sealed, response, "", somewhere)
+	_, _, err := h.Accept(t.Context(), secret, Presence{}, c.Sealed, response, "", somewhere)
 	wantCode(t, "the name was given", err, "name-taken")
 	_, err = h.OpenInvitation(t.Context(), secret)
 	wantCode(t, "open when the name was given", err, "name-taken")
 	secret, c = invited()
 	response = passkeytest.New(t, testOrigin).Register(c.Options)
 	h.clock.advance(5 * time.Minute)
-	_, _, err = h.Accept(t.Context(), secret, c.Sealed, response, "", somewhere)
+	_, _, err = h.Accept(t.Context(), secret, Presence{}, c.Sealed, response, "", somewhere)
 	wantCode(t, "after five minutes", err, "ceremony-ended")
 	person, err := h.PersonBy(t.Context(), "alice")
 	if err != nil {
@@ -324,18 +326,18 @@ func TestAcceptLosesToWhatHappensMeanwhile(t *testing.T) {
 	}
 	other := &store.Passkey{Person: person.ID, Credential: passkey.Credential{ID: []byte("other"), PublicKey: []byte("k"), Attestation: []byte("a"), ClientData: []byte("c")}}
 	h.change(func(tx *store.Tx) error { return tx.AddPasskey(other) })
-	_, err = h.BeginAccept(t.Context(), secret)
+	_, err = h.BeginAccept(t.Context(), secret, Presence{})
 	wantCode(t, "who got a passkey otherwise", err, "used")
 	h.change(func(tx *store.Tx) error {
 		_, err := tx.RemovePasskey(other.ID, "test")
 		return err
 	})
-	_, err = h.BeginAccept(t.Context(), secret)
+	_, err = h.BeginAccept(t.Context(), secret, Presence{})
 	wantCode(t, "and lost it", err, "")
 	if err := h.Disable(t.Context(), local, person.ID, "left"); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = h.Accept(t.Context(), secret, c.Sealed, response, "", somewhere)
+	_, _, err = h.Accept(t.Context(), secret, Presence{}, c.Sealed, response, "", somewhere)
 	wantCode(t, "disabled", err, "used")
 	if h.live("") != 0 {
 		t.Error("somebody is signed in")

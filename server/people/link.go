@@ -16,7 +16,6 @@ import (
 	"muster/attest"
 	"muster/server/session"
 	"muster/server/store"
-	"muster/server/verify"
 )
 
 // LinkAsk is a request to link, as the page gets it.
@@ -36,6 +35,8 @@ const (
 	linkSlack = 2 * time.Minute
 	// linkTries is how many wrong values end a request.
 	linkTries = 5
+	// maxLinks is how many requests a session may make in two minutes.
+	maxLinks = 100
 	// maxCodeLinks bounds what an agent is shown at once.
 	maxCodeLinks = 16
 )
@@ -45,6 +46,7 @@ var (
 	errNotLinked = refuse(403, "link-refused", "This laptop does not vouch for that request: it is over, or somebody else asks.", "Start again from the page, signed in as the laptop's owner.")
 	errInactive  = refuse(403, "link-inactive", "This laptop is not admitted, so it vouches for nobody.", "Ask an administrator to approve it; muster-agent status tells more.")
 	errCodeHere  = refuse(403, "link-code-shared", "A laptop that many people share cannot be linked by code.", "Use the button on the page, in a browser on this laptop.")
+	errLinks     = refuse(429, "link-limit", "This browser asked too often to be linked.", "Wait two minutes, then start again.")
 	errStronger  = refuse(409, "link-stronger", "This session is linked in a stronger way already.", "Use the button on the page to prove it again.")
 )
 
@@ -58,8 +60,14 @@ type linkRequest struct {
 	Browser string           `json:"browser"`
 	Address string           `json:"address"`
 
+	// Invitation is what it stands for instead of a session, Bound the laptop that
+	// alone may prove it then.
+	Invitation string `json:"invitation,omitempty"`
+	Bound      string `json:"bound,omitempty"`
+
 	// Set by the proof, once.
 	Device string        `json:"device,omitempty"`
+	Anchor string        `json:"anchor,omitempty"`
 	Agent  string        `json:"agent,omitempty"` // the address that it came from
 	Proved time.Time     `json:"proved,omitzero"`
 	Value  attest.Digest `json:"value,omitzero"` // digest of what the browser must bring
@@ -88,6 +96,13 @@ func (p *People) BeginLinkFrom(ctx context.Context, w *Who, way session.Strength
 		}
 		if l := now.Session.Link; l != nil && l.Strength != session.ByCode && way == session.ByCode {
 			return errStronger
+		}
+		lately, err := tx.OffersIn(kindLink, now.Session.ID)
+		if err != nil {
+			return err
+		}
+		if lately >= maxLinks {
+			return errLinks
 		}
 		if err := endLinkRequests(tx, func(o *store.Offer, _ *linkRequest) bool { return o.Session == now.Session.ID }); err != nil {
 			return err
@@ -148,19 +163,9 @@ func endLinkRequests(tx *store.Tx, which func(*store.Offer, *linkRequest) bool) 
 	return nil
 }
 
-func shared(d *session.Device) bool { return d.Class == string(verify.ClassShared) }
-
-// mayLink is the owner rule: a laptop vouches for its owner; a shared one for
-// whoever sits at it; one without an owner for whoever does, who becomes its owner.
-// A code can be talked out of somebody, so it counts for the owner alone.
+// mayLink is the owner rule, for a laptop that is admitted.
 func mayLink(d *session.Device, name string, way session.Strength) bool {
-	switch {
-	case !d.Active || d.ID == "" || name == "":
-		return false
-	case shared(d) || d.Owner == "":
-		return way != session.ByCode
-	}
-	return d.Owner == name
+	return d.Active && d.Vouches(name, way)
 }
 
 // OfferLink tells a laptop's agent what it is asked to sign: for a request that
@@ -190,10 +195,10 @@ func (p *People) OfferLink(ctx context.Context, d session.Device, ask attest.Lin
 		if !same(r.Nonce, ask.Nonce) || string(r.Way) != ask.Way || r.Device != "" {
 			return errNotLinked
 		}
-		if other = !mayLink(&d, r.Name, r.Way); other {
+		if other = !r.provable(&d); other {
 			return errNotLinked
 		}
-		if err := linkSession(tx, o); err != nil {
+		if err := r.stands(tx, o); err != nil {
 			return err
 		}
 		offers = &attest.LinkOffers{Offers: []attest.LinkOffer{linkOfferOf(o, r)}}
@@ -220,7 +225,7 @@ func (p *People) endForeign(tx *store.Tx, d *session.Device, id string) (*Refusa
 	if err := tx.EndOffer(kindLink, id); err != nil {
 		return nil, err
 	}
-	return errNotLinked, audit(tx, Actor("device:"+d.ID), "link.refuse", o.Session, map[string]any{
+	return errNotLinked, audit(tx, Actor("device:"+d.ID), "link.refuse", r.subject(o), map[string]any{
 		"device": d.ID, "owner": d.Owner, "person": r.Name, "way": r.Way, "reason": "owner"})
 }
 
@@ -237,7 +242,7 @@ func linkSession(tx *store.Tx, o *store.Offer) error {
 }
 
 func linkOfferOf(o *store.Offer, r *linkRequest) attest.LinkOffer {
-	return attest.LinkOffer{Link: o.ID, Nonce: r.Nonce, SessionHash: session.Hash(o.Session), Person: r.Name,
+	return attest.LinkOffer{Link: o.ID, Nonce: r.Nonce, SessionHash: r.hash(o), Person: r.Name,
 		Browser: r.Browser, Address: r.Address, AskedAt: o.CreatedAt}
 }
 
@@ -245,7 +250,7 @@ func linkOfferOf(o *store.Offer, r *linkRequest) attest.LinkOffer {
 // first. A shared laptop has none: who types a code there is not told apart from
 // who is on the telephone.
 func (p *People) offerCodes(ctx context.Context, d *session.Device) (*attest.LinkOffers, error) {
-	if shared(d) {
+	if d.Shared() {
 		return nil, errCodeHere
 	}
 	offers := &attest.LinkOffers{Offers: []attest.LinkOffer{}}
@@ -301,22 +306,21 @@ func (p *People) ProveLink(ctx context.Context, d session.Device, proof *attest.
 		if err != nil {
 			return err
 		}
-		if !same(r.Nonce, proof.Nonce) || !same(session.Hash(o.Session), proof.SessionHash) || r.Device != "" ||
-			!mayLink(&d, r.Name, r.Way) {
+		if !same(r.Nonce, proof.Nonce) || !same(r.hash(o), proof.SessionHash) || r.Device != "" || !r.provable(&d) {
 			return errNotLinked
 		}
-		if err := linkSession(tx, o); err != nil {
+		if err := r.stands(tx, o); err != nil {
 			return err
 		}
 		value := linkValue(r.Way)
-		r.Device, r.Agent, r.Proved = d.ID, session.Cut(from.Address), tx.Now()
+		r.Device, r.Anchor, r.Agent, r.Proved = d.ID, d.Anchor, session.Cut(from.Address), tx.Now()
 		r.Value = linkDigest(o.ID, value)
 		o.Expires = tx.Now().Add(linkLife)
 		if err := writeLink(tx, o, r); err != nil {
 			return err
 		}
 		reply = p.linkReply(o.ID, value, r.Way)
-		return audit(tx, Actor("device:"+d.ID), "link.prove", o.Session, map[string]any{
+		return audit(tx, Actor("device:"+d.ID), "link.prove", r.subject(o), map[string]any{
 			"device": d.ID, "person": r.Name, "way": r.Way, "address": r.Agent})
 	})
 	if err != nil {

@@ -59,7 +59,7 @@ func TestLinkEachWay(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", way, err)
 		}
-		want := session.Link{Device: "laptop-alice", Strength: way, First: o.now(), At: proved, Address: "192.0.2.9"}
+		want := session.Link{Device: "laptop-alice", Person: "alice", Strength: way, First: o.now(), At: proved, Address: "192.0.2.9"}
 		if *link != want || *o.at(w).Link != want {
 			t.Errorf("%s: link %+v, stored %+v, want %+v", way, link, o.at(w).Link, want)
 		}
@@ -106,6 +106,72 @@ func TestLinkSuspendsWithTheLease(t *testing.T) {
 	}
 	if s := o.LinkStateOf(nil); s != session.LinkAbsent {
 		t.Errorf("no session: link is %s", s)
+	}
+}
+
+// A laptop that changed hands, or whose keys changed, vouches no more for whom it
+// did: neither by an old link nor by a proof that waits for its browser.
+func TestLinkEndsWithWhatVouched(t *testing.T) {
+	for name, change := range map[string]func(*session.Device){
+		"another owner": func(d *session.Device) { d.Owner, d.Class = "bob", "corporate" },
+		"other keys":    func(d *session.Device) { d.Anchor = "another key" },
+	} {
+		for _, laptop := range []string{"laptop-alice", "kiosk"} {
+			o := newOffice(t)
+			o.staff()
+			linked, late := o.sign("alice"), o.sign("alice")
+			o.linkBy(linked, laptop, session.ByLoopback)
+			a := o.begin(late, session.ByLoopback)
+			value := valueOf(o.prove(laptop, asked(late, a)))
+			d := o.lap(laptop)
+			change(&d)
+			o.put(d)
+			s := *linked
+			s.Session = o.at(linked)
+			if state := o.LinkStateOf(s.Session); state != session.LinkAbsent {
+				t.Errorf("%s, %s: link is %s", laptop, name, state)
+			}
+			for _, seen := range o.Laptops(&s) {
+				if seen.ID == laptop && seen.Owner != "alice" {
+					t.Errorf("%s, %s: still shown to alice", laptop, name)
+				}
+			}
+			_, err := o.ConfirmLink(o.ctx(), late, a.ID, value)
+			wantNo(t, laptop+", "+name, err, "link-refused")
+			if o.at(late).Link != nil {
+				t.Errorf("%s, %s: linked", laptop, name)
+			}
+		}
+	}
+}
+
+// Who has only the cookie makes nobody the owner of a laptop; the request waits
+// for the passkey.
+func TestOwningNeedsFreshHands(t *testing.T) {
+	o := newOffice(t)
+	o.staff()
+	w := o.sign("alice")
+	o.pass(session.FreshFor)
+	a := o.begin(w, session.ByLoopback)
+	value := valueOf(o.prove("new", asked(w, a)))
+	_, err := o.ConfirmLink(o.ctx(), w, a.ID, value)
+	wantNo(t, "stale hands", err, "verify-first")
+	if o.at(w).Link != nil || o.lap("new").Owner != "" {
+		t.Error("linked, or owned")
+	}
+	o.change(func(tx *store.Tx) error {
+		s := o.at(w)
+		s.VerifiedAt = o.now()
+		return tx.UpdateSession(s)
+	})
+	if _, err := o.ConfirmLink(o.ctx(), w, a.ID, value); err != nil || o.lap("new").Owner != "alice" {
+		t.Errorf("fresh hands: %v, owner %q", err, o.lap("new").Owner)
+	}
+	// Any other link needs none.
+	again := o.sign("alice")
+	o.pass(session.FreshFor)
+	for _, laptop := range []string{"new", "new"} {
+		o.linkBy(again, laptop, session.ByLoopback)
 	}
 }
 

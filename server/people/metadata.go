@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"time"
 
 	"muster/server/passkey"
 	"muster/server/reference"
@@ -27,14 +28,34 @@ const judgeAtOnce = 100
 func (p *People) Metadata() *reference.MDS { return p.metadata.Load() }
 
 // SetMetadata puts a pack into use and judges every stored passkey by it again.
-// Sessions of a passkey whose model lost trust end. It returns how many passkeys
-// are judged otherwise than before. After an error some are judged by the last
-// one: call it again.
+// Sessions of a passkey whose model lost trust, or that is attested no more, end.
+// It returns how many passkeys are judged otherwise than before. After an error
+// some are judged by the last one: call it again.
 func (p *People) SetMetadata(ctx context.Context, pack *reference.MDS) (changed int, err error) {
 	p.judging.Lock()
 	defer p.judging.Unlock()
 	// First, so that what is registered from now on is judged by it.
 	p.metadata.Store(pack)
+	return p.judgeAll(ctx)
+}
+
+// judgedFor is how long judgements hold by themselves: a pack expires, and a
+// status may begin on a day to come.
+const judgedFor = 24 * time.Hour
+
+// judgeAgain judges every passkey by the pack in use when that was a day ago.
+func (p *People) judgeAgain(ctx context.Context) error {
+	p.judging.Lock()
+	defer p.judging.Unlock()
+	if age := p.Now().Sub(p.judgedAt); p.metadata.Load() == nil || age >= 0 && age < judgedFor {
+		return nil
+	}
+	_, err := p.judgeAll(ctx)
+	return err
+}
+
+// judgeAll judges every passkey by the pack in use. The caller holds p.judging.
+func (p *People) judgeAll(ctx context.Context) (changed int, err error) {
 	if p.party == nil {
 		return 0, nil
 	}
@@ -51,6 +72,7 @@ func (p *People) SetMetadata(ctx context.Context, pack *reference.MDS) (changed 
 			return changed, fmt.Errorf("judging passkeys: %w", err)
 		}
 	}
+	p.judgedAt = p.Now()
 	return changed, nil
 }
 
@@ -78,8 +100,14 @@ func (p *People) judge(ctx context.Context, persons []*store.Person) (changed in
 		return 0, err
 	}
 	var news []judged
+	silent := p.metadata.Load().Freshness(p.Now()) == reference.Expired
 	for _, k := range keys {
-		if now := p.party.Judge(&k.Credential); !reflect.DeepEqual(now, k.Judgement) {
+		now := p.party.Judge(&k.Credential)
+		if silent && now.Bad == "" {
+			// No metadata, or none that still counts, takes nothing back.
+			now.Bad, now.Statuses = k.Judgement.Bad, k.Judgement.Statuses
+		}
+		if !reflect.DeepEqual(now, k.Judgement) {
 			news = append(news, judged{k, now})
 		}
 	}
@@ -121,28 +149,40 @@ func (p *People) rejudge(tx *store.Tx, j judged) (other bool, err error) {
 		"pack": j.now.Pack, "evidence": j.now.Evidence, "why": j.now.Why, "certification": j.now.Certification, "bad": j.now.Bad,
 		"was": map[string]any{"evidence": k.Judgement.Evidence, "certification": k.Judgement.Certification, "bad": k.Judgement.Bad},
 	})
-	if err != nil || j.now.Bad == "" {
-		return true, err
+	switch {
+	case err != nil:
+	case j.now.Bad != "":
+		err = p.distrust(tx, k, j.now.Bad)
+	case before.Evidence == passkey.Attested && j.now.Evidence != passkey.Attested:
+		_, err = endOpened(tx, k) // they say that it is attested
 	}
-	return true, p.distrust(tx, k, j.now.Bad)
+	return true, err
 }
 
-// distrust ends the sessions that a passkey opened whose model lost trust, and
-// tells its owner. The passkey stays, refused, so that its owner reads why.
-func (p *People) distrust(tx *store.Tx, k *store.Passkey, status string) error {
+// endOpened ends the sessions that a passkey opened.
+func endOpened(tx *store.Tx, k *store.Passkey) (ended int, err error) {
 	sessions, err := tx.Sessions(k.Person)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	ended := 0
 	for _, s := range sessions {
 		if !bytes.Equal(s.Credential, k.ID) {
 			continue
 		}
 		if err := end(tx, "store", s, causeModel); err != nil {
-			return err
+			return 0, err
 		}
 		ended++
+	}
+	return ended, nil
+}
+
+// distrust ends the sessions that a passkey opened whose model lost trust, and
+// tells its owner. The passkey stays, refused, so that its owner reads why.
+func (p *People) distrust(tx *store.Tx, k *store.Passkey, status string) error {
+	ended, err := endOpened(tx, k)
+	if err != nil {
+		return err
 	}
 	if k.Judgement.Bad != "" {
 		return nil // told before

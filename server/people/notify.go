@@ -36,6 +36,8 @@ var wordsOf = map[string]words{
 		"If you did not expect this, ask an administrator."},
 	"person-enabled": {"Your account was enabled", "You can sign in again; {by} enabled your account.",
 		"Sign in at {origin}."},
+	"role-given": {"You gave somebody a role", "{name} gets the role {role}, by {by}: with it, what it may do in muster.",
+		"There is nothing to do if this was you. If not: withdraw the invitation or take the role back at once." + notMe},
 	"program-created": {"You made a token for a program", "A token with the label {label} was made in your name, for: {scopes}.",
 		"It ends under Programs." + notMe},
 	"laptop-linked": {"A laptop was linked to your account", "You are signed in on the laptop {laptop} for the first time, from {address}.",
@@ -59,7 +61,22 @@ var wordsOf = map[string]words{
 
 // concernsAll are the kinds of which administrators hear by mail.
 func concernsAll(kind string) bool {
-	return strings.HasPrefix(kind, "recover") || kind == "link-relay-refused"
+	return strings.HasPrefix(kind, "recover") || kind == "link-relay-refused" || kind == "role-given"
+}
+
+// tellRole tells who gives somebody a role, and administrators: a thief who came to
+// an administrator's fresh hands makes one of their own. Who works on the server's
+// machine needs no telling.
+func (p *People) tellRole(tx *store.Tx, by Actor, name string, role store.Role) error {
+	giver, ok := strings.CutPrefix(string(by), "person:")
+	if !ok || role == store.RolePerson {
+		return nil
+	}
+	person, err := tx.PersonByName(giver)
+	if err != nil {
+		return err
+	}
+	return p.notify(tx, person, "role-given", map[string]any{"by": by, "name": name, "role": role})
 }
 
 // notice is the body in the outbox: a webhook's JSON as it is, and what a mail is

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -64,6 +65,20 @@ func keyOf(keys []*store.Passkey, credential []byte) *store.Passkey {
 func undoable(k *store.Passkey, s *session.Session, now time.Time) bool {
 	age := now.Sub(k.CreatedAt)
 	return age >= 0 && age < undoFor && s.CreatedAt.Before(k.CreatedAt)
+}
+
+// settled reports whether a passkey is the person's beyond undoing: it came with
+// the account, or nobody undid it for a day.
+func settled(k *store.Passkey, now time.Time) bool {
+	return k.CreatedIn == "" || now.Sub(k.CreatedAt) >= undoFor
+}
+
+// pushedOut reports whether removing a passkey would leave new ones alone: a thief
+// who came to fresh hands adds one, and with it could remove all that would undo
+// it. One that signs in no more undoes nothing.
+func pushedOut(k *store.Passkey, all []*store.Passkey, now time.Time) bool {
+	sound := func(k *store.Passkey) bool { return settled(k, now) && k.Judgement.Bad == "" }
+	return sound(k) && !slices.ContainsFunc(all, func(other *store.Passkey) bool { return other != k && sound(other) })
 }
 
 // Passkeys lists the person's own, oldest first.
@@ -174,8 +189,9 @@ func (p *People) NamePasskey(ctx context.Context, w *Who, credential []byte, nam
 }
 
 // RemovePasskey ends one of the person's own, and the sessions that it opened:
-// with fresh hands, or by Undo. The last one stays. It returns the ids that are
-// left, for the browser's signalAllAcceptedCredentials.
+// with fresh hands, or by Undo. The last one stays, and the last that is older than
+// a day. It returns the ids that are left, for the browser's
+// signalAllAcceptedCredentials.
 func (p *People) RemovePasskey(ctx context.Context, w *Who, credential []byte) (left [][]byte, err error) {
 	err = p.update(ctx, func(tx *store.Tx) error {
 		now, err := still(tx, w)
@@ -193,6 +209,9 @@ func (p *People) RemovePasskey(ctx context.Context, w *Who, credential []byte) (
 		if len(all) == 1 {
 			return errLastKey
 		}
+		if pushedOut(k, all, tx.Now()) {
+			return errNewKeys
+		}
 		left = nil
 		for _, other := range all {
 			if other != k {
@@ -207,8 +226,8 @@ func (p *People) RemovePasskey(ctx context.Context, w *Who, credential []byte) (
 	return left, nil
 }
 
-// remove ends a passkey. One that an older session undoes takes the session with
-// it in which it was added: that one's cookie may be with a thief.
+// remove ends a passkey. One that is removed within a day takes the session with it
+// in which it was added, whoever removes it: that one's cookie may be with a thief.
 func (p *People) remove(tx *store.Tx, w *Who, k *store.Passkey, undo bool) error {
 	cause := causeKeyRemoved
 	if undo {
@@ -218,7 +237,7 @@ func (p *People) remove(tx *store.Tx, w *Who, k *store.Passkey, undo bool) error
 	if err != nil {
 		return err
 	}
-	if undo && k.CreatedIn != "" && k.CreatedIn != w.Session.ID {
+	if !settled(k, tx.Now()) && k.CreatedIn != w.Session.ID {
 		s, err := tx.Session(k.CreatedIn)
 		switch {
 		case errors.Is(err, store.ErrNotFound):

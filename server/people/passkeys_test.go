@@ -195,6 +195,8 @@ func TestRemovePasskey(t *testing.T) {
 	}
 	second = second.signIn()
 	// The key that opened the asking session: the session ends with it.
+	h.clock.advance(undoFor)
+	alice, second = alice.signIn(), second.signIn()
 	first := alice.who().Session.Credential
 	left, err := h.RemovePasskey(t.Context(), alice.who(), first)
 	if err != nil || len(left) != 1 || !bytes.Equal(left[0], k.ID) {

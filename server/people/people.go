@@ -55,6 +55,7 @@ type People struct {
 	party    *passkey.Party // nil without an RP ID
 	metadata atomic.Pointer[reference.MDS]
 	judging  sync.Mutex  // one SetMetadata at a time
+	judgedAt time.Time   // guarded by judging; when all passkeys were judged last
 	aead     cipher.AEAD // of ceremonies
 }
 

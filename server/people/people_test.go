@@ -114,11 +114,11 @@ func (h *house) accepts(link string) *visitor {
 	h.t.Helper()
 	v := &visitor{h: h, key: passkeytest.New(h.t, testOrigin)}
 	secret := secretOf(h.t, link)
-	c, err := h.BeginAccept(h.t.Context(), secret)
+	c, err := h.BeginAccept(h.t.Context(), secret, Presence{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	v.cookie, _, err = h.Accept(h.t.Context(), secret, c.Sealed, v.key.Register(c.Options), "", somewhere)
+	v.cookie, _, err = h.Accept(h.t.Context(), secret, Presence{}, c.Sealed, v.key.Register(c.Options), "", somewhere)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -52,10 +52,12 @@ func (p *People) change(tx *store.Tx, by Actor, w power, old, person *store.Pers
 			return err
 		}
 	}
+	person.RoleSince, person.RoleBy = old.RoleSince, old.RoleBy
 	if person.Role != old.Role {
 		if err := notLast(tx, old); err != nil {
 			return err
 		}
+		person.RoleSince, person.RoleBy = tx.Now(), string(by)
 	}
 	if err := tx.UpdatePerson(person); err != nil {
 		return err
@@ -63,6 +65,11 @@ func (p *People) change(tx *store.Tx, by Actor, w power, old, person *store.Pers
 	detail := map[string]any{"fields": fields, "role": person.Role, "was": old.Role, "by": by}
 	if err := audit(tx, by, "person.change", person.Name, detail); err != nil {
 		return err
+	}
+	if person.Role != old.Role {
+		if err := p.tellRole(tx, by, person.Name, person.Role); err != nil {
+			return err
+		}
 	}
 	if !matters(fields, old) {
 		return nil

@@ -58,6 +58,17 @@ func (w power) gives(role store.Role) error {
 	return errRole
 }
 
+// errGroups: groups and approvers are power, which the help desk does not give.
+var errGroups = refuse(403, "role", "The help desk invites without groups and approvers.", "Leave both empty, or ask an administrator.")
+
+// invites refuses what somebody may not put into an invitation.
+func (w power) invites(i *Invitation) error {
+	if w.role == store.RoleHelpDesk && (len(i.Groups) > 0 || len(i.Approvers) > 0) {
+		return errGroups
+	}
+	return w.gives(i.Role)
+}
+
 // mayAdminister refuses who is no administrator now. Hands are looked at before.
 func mayAdminister(tx *store.Tx, by Actor) error {
 	w, err := powerOf(tx, by)

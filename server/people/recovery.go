@@ -67,6 +67,7 @@ var (
 	errTooOften    = refuse(429, "recovery-too-often", "Three recoveries were begun in 24 hours.", "Wait until tomorrow, or ask two administrators.")
 	errRecoverCode = refuse(403, "recovery-code", "This is not the code that the laptop shows.", "Ask the person to read it to you again, over a channel on which you know them.")
 	errOwnRecovery = refuse(403, "recovery-own", "Nobody recovers themselves, or approves what they began.", "Ask another administrator.")
+	errNewRole     = refuse(403, "role-new", "You are an administrator for less than a day: for this you do not count as one of two yet.", "Come back tomorrow, or ask another administrator.")
 	errNotReady    = refuse(409, "recovery-waits", "This recovery is not ready yet.", "Come back at the time that the page shows.")
 	errAway        = refuse(409, "recovery-laptop-now", "The laptop that began this recovery is not healthy now.", "Fix what muster-agent status shows on it, and try again.")
 	errApproved    = refuse(409, "recovery-approved", "This recovery was approved before.", "There is nothing to do.")
@@ -153,7 +154,7 @@ func addRecovery(tx *store.Tx, o *store.Offer, r *recovery) (err error) {
 // the laptop; at a shared one sits anybody.
 func recovers(d *session.Device) bool {
 	level := d.Level == verify.TPMHardware.String() || d.Level == verify.TPMListed.String()
-	return d.ID != "" && d.Owner != "" && d.Active && d.Current && d.Healthy && level && !shared(d)
+	return d.ID != "" && d.Owner != "" && d.Active && d.Current && d.Healthy && level && !d.Shared()
 }
 
 // approvers are those of a person who may approve now: named, there, enabled, and

@@ -412,16 +412,16 @@ func TestRecoveryByAdministrators(t *testing.T) {
 	_, err = o.ApproveRecovery(o.ctx(), o.sign("cid"), r.ID, "")
 	wantNo(t, "a second link", err, "not-found")
 	_, secret, _ := strings.Cut(link, "#")
-	c, err := o.BeginAccept(o.ctx(), secret)
+	c, err := o.BeginAccept(o.ctx(), secret, Presence{})
 	if err != nil {
 		t.Fatalf("link %q: %v", link, err)
 	}
-	_, who, err := o.Accept(o.ctx(), secret, c.Sealed, passkeytest.New(t, officeOrigin).Register(c.Options), "", From{})
+	_, who, err := o.Accept(o.ctx(), secret, Presence{}, c.Sealed, passkeytest.New(t, officeOrigin).Register(c.Options), "", From{})
 	if err != nil || who.Person.Name != "alice" || o.at(old).EndedAt.IsZero() {
 		t.Fatalf("recovered %+v, %v; the old session ended at %v", who, err, o.at(old).EndedAt)
 	}
 	o.wantNotice("mail alice@muster.example recovery-approved", "mail alice@muster.example recovered")
-	_, err = o.BeginAccept(o.ctx(), secret)
+	_, err = o.BeginAccept(o.ctx(), secret, Presence{})
 	wantNo(t, "again", err, "used")
 }
 

@@ -117,8 +117,13 @@ func (p *People) SessionsOf(ctx context.Context, person string) (list []*session
 const sweepAtOnce = 500
 
 // Sweep ends the sessions that are over their limits and that nobody came back
-// with, and lets the store forget what is long over. Call it every hour or so.
+// with, lets the store forget what is long over, and once a day judges the passkeys
+// again, since metadata ages. Call it every hour or so.
 func (p *People) Sweep(ctx context.Context) error {
+	return errors.Join(p.judgeAgain(ctx), p.sweepSessions(ctx))
+}
+
+func (p *People) sweepSessions(ctx context.Context) error {
 	var over []string
 	err := p.view(ctx, func(tx *store.Tx) error {
 		list, err := tx.Sessions("")

@@ -22,7 +22,7 @@ func TestSessions(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s.Link = &session.Link{Device: "d1", Strength: session.ByLoopback, At: tx.Now()}
+		s.Link = &session.Link{Device: "d1", Person: "alice", Strength: session.ByLoopback, At: tx.Now()}
 		return tx.UpdateSession(s)
 	})
 	list, err := h.Sessions(t.Context(), alice.who())

@@ -173,8 +173,8 @@ func TestCeremonyIsGoodForOneThing(t *testing.T) {
 		"add":           func() (*Ceremony, error) { return h.BeginAdd(ctx, alice.who()) },
 		"add other":     func() (*Ceremony, error) { return h.BeginAdd(ctx, other.who()) },
 		"add bob":       func() (*Ceremony, error) { return h.BeginAdd(ctx, bob.who()) },
-		"accept":        func() (*Ceremony, error) { return h.BeginAccept(ctx, first) },
-		"accept second": func() (*Ceremony, error) { return h.BeginAccept(ctx, second) },
+		"accept":        func() (*Ceremony, error) { return h.BeginAccept(ctx, first, Presence{}) },
+		"accept second": func() (*Ceremony, error) { return h.BeginAccept(ctx, second, Presence{}) },
 	}
 	finishes := map[string]func(c *Ceremony) error{
 		"sign-in": func(c *Ceremony) error {
@@ -189,7 +189,7 @@ func TestCeremonyIsGoodForOneThing(t *testing.T) {
 			return err
 		},
 		"accept": func(c *Ceremony) error {
-			_, _, err := h.Accept(ctx, first, c.Sealed, passkeytest.New(t, testOrigin).Register(c.Options), "", somewhere)
+			_, _, err := h.Accept(ctx, first, Presence{}, c.Sealed, passkeytest.New(t, testOrigin).Register(c.Options), "", somewhere)
 			return err
 		},
 	}
@@ -418,7 +418,7 @@ func TestWithoutAName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, secret, _ := strings.Cut(link, "#")
-	_, err = h.BeginAccept(t.Context(), secret)
+	_, err = h.BeginAccept(t.Context(), secret, Presence{})
 	wantCode(t, "accept", err, "no-name")
 	if _, err := h.SetMetadata(t.Context(), nil); err != nil {
 		t.Error(err)

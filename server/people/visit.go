@@ -20,11 +20,15 @@ const (
 	visitLife = time.Minute
 	maxBack   = 2 << 10
 	maxHost   = 255
+	// maxVisits is how many codes a session gets in that time: a browser that opens
+	// yesterday's tabs asks for some dozens at once.
+	maxVisits = 100
 )
 
 var (
-	errBack = refuse(400, "back-refused", "The address to go back to is not a path of that application.", "Open the application again.")
-	errHost = refuse(400, "host-refused", "This is not the host of an application.", "Open the application again.")
+	errBack   = refuse(400, "back-refused", "The address to go back to is not a path of that application.", "Open the application again.")
+	errVisits = refuse(429, "visit-limit", "This browser opened too many applications in a minute.", "Wait a minute, then open the application again.")
+	errHost   = refuse(400, "host-refused", "This is not the host of an application.", "Open the application again.")
 )
 
 // visit is what a redirect code stands for.
@@ -54,6 +58,13 @@ func (p *People) VisitCode(ctx context.Context, w *Who, app, host string, flow a
 		now, err := still(tx, w)
 		if err != nil {
 			return err
+		}
+		lately, err := tx.OffersIn(kindVisit, now.Session.ID)
+		if err != nil {
+			return err
+		}
+		if lately >= maxVisits {
+			return errVisits
 		}
 		code, err = tx.AddOffer(&store.Offer{Kind: kindVisit, Person: now.Person.ID, Session: now.Session.ID,
 			Data: data, CreatedBy: string(now.actor()), Expires: tx.Now().Add(visitLife)})

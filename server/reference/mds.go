@@ -17,7 +17,7 @@ type MDS struct {
 	NextUpdate time.Time  `json:"next_update"` // the day by which there is another
 	Legal      string     `json:"legal"`       // FIDO's legal header
 	Entries    []MDSEntry `json:"entries"`     // of FIDO2 authenticators, by AAGUID
-	Skipped    int        `json:"skipped"`     // entries that could not be read, FIDO2 or not
+	Skipped    int        `json:"skipped"`     // entries that could not be read whole, FIDO2 or not
 	ImportedAt time.Time  `json:"imported_at"`
 }
 

@@ -52,7 +52,7 @@ type payloadReader struct {
 }
 
 // readPayload reads what was signed. One entry that cannot be read is skipped and
-// counted: its model then has no entry, which never widens trust.
+// counted: its model then has no entry, or one without roots, and is unproved.
 func readPayload(payload []byte, now time.Time) (*MDS, error) {
 	r := &payloadReader{decoder: stdjson.NewDecoder(bytes.NewReader(payload)), seen: map[AAGUID]bool{}}
 	if err := r.read(); err != nil {
@@ -186,7 +186,6 @@ func (r *payloadReader) entry(raw []byte) error {
 	kept, err := e.read(model)
 	if err != nil {
 		r.mds.Skipped++
-		return nil
 	}
 	if kept != nil {
 		r.mds.Entries = append(r.mds.Entries, *kept)
@@ -195,6 +194,8 @@ func (r *payloadReader) entry(raw []byte) error {
 }
 
 // read returns what is kept of an entry; nil when it is of no FIDO2 authenticator.
+// Where its roots alone cannot be read there is an error and an entry without any:
+// nothing chains to it, and a status that ends trust in the model still does.
 func (e *blobEntry) read(model AAGUID) (*MDSEntry, error) {
 	if e.Statement == nil {
 		return nil, errors.New("no statement")
@@ -209,10 +210,7 @@ func (e *blobEntry) read(model AAGUID) (*MDSEntry, error) {
 	if len(e.Statuses) > maxList {
 		return nil, errors.New("too many statuses")
 	}
-	roots, err := e.Statement.roots()
-	if err != nil {
-		return nil, err
-	}
+	roots, unread := e.Statement.roots()
 	kept := &MDSEntry{AAGUID: model, Description: printable(e.Statement.Description), Attestations: e.Statement.Attestations, Roots: roots}
 	// A status that cannot be read might be the one that revokes, so that the whole
 	// entry goes with it.
@@ -223,7 +221,10 @@ func (e *blobEntry) read(model AAGUID) (*MDSEntry, error) {
 		}
 		kept.Statuses = append(kept.Statuses, status)
 	}
-	return kept, kept.check()
+	if err := kept.check(); err != nil {
+		return nil, err
+	}
+	return kept, unread
 }
 
 // roots reads the certificates, all of them or none.

@@ -48,43 +48,52 @@ func TestPayloadSkips(t *testing.T) {
 		entry   any
 		skipped int
 	}{
-		"U2F":                       {object{"attestationCertificateKeyIdentifiers": []string{"ab"}}, 0},
-		"UAF":                       {object{"aaid": "1234#5678"}, 0},
-		"UAF with an AAGUID":        {statement("protocolFamily", "uaf"), 0},
-		"U2F with a bad root":       {object{"metadataStatement": object{"attestationRootCertificates": [][]byte{negative}}}, 1},
-		"U2F with many roots":       {object{"metadataStatement": object{"attestationRootCertificates": many}}, 1},
-		"a number":                  {1, 1},
-		"an array":                  {[]int{1}, 1},
-		"AAGUID is a number":        {member("aaguid", 7), 1},
-		"AAGUID is no AAGUID":       {member("aaguid", modelOne[1:]), 1},
-		"AAGUID is zero":            {member("aaguid", AAGUID{}), 1},
-		"no statement":              {object{"aaguid": modelOne}, 1},
-		"statement of another":      {statement("aaguid", modelTwo), 1},
-		"statement without AAGUID":  {statement("aaguid", ""), 1},
-		"no family":                 {statement("protocolFamily", ""), 1},
-		"root with negative serial": {statement("attestationRootCertificates", []any{negative}), 1},
-		"root is no certificate":    {statement("attestationRootCertificates", []string{"AAAA"}), 1},
-		"root is no base64":         {statement("attestationRootCertificates", []string{"*"}), 1},
-		"root too large":            {statement("attestationRootCertificates", []string{strings.Repeat("AAAA", maxCertificate/3+1)}), 1},
-		"many roots":                {statement("attestationRootCertificates", many), 1},
-		"nested roots":              {statement("attestationRootCertificates", nested), 1},
-		"roots are a text":          {statement("attestationRootCertificates", "AAAA"), 1},
-		"long description":          {statement("description", strings.Repeat("x", maxDescription+1)), 1},
-		"long type":                 {statement("attestationTypes", []string{strings.Repeat("x", maxWord+1)}), 1},
-		"empty type":                {statement("attestationTypes", []string{""}), 1},
-		"giant icon":                {statement("icon", long), 1},
-		"status without a word":     {status("status", ""), 1},
-		"status of another type":    {status("status", 1), 1},
-		"long status":               {status("status", strings.Repeat("x", maxWord+1)), 1},
-		"status from no date":       {status("effectiveDate", "soon"), 1},
-		"status from a wrong day":   {status("effectiveDate", "2023-02-29"), 1},
-		"status with a time":        {status("effectiveDate", "2023-02-28T00:00:00Z"), 1},
-		"status of no batch":        {status("batchCertificate", "AAAA"), 1},
-		"many statuses":             {member("statusReports", make([]object, maxList+1)), 1},
+		"U2F":                      {object{"attestationCertificateKeyIdentifiers": []string{"ab"}}, 0},
+		"UAF":                      {object{"aaid": "1234#5678"}, 0},
+		"UAF with an AAGUID":       {statement("protocolFamily", "uaf"), 0},
+		"U2F with a bad root":      {object{"metadataStatement": object{"attestationRootCertificates": [][]byte{negative}}}, 1},
+		"U2F with many roots":      {object{"metadataStatement": object{"attestationRootCertificates": many}}, 1},
+		"a number":                 {1, 1},
+		"an array":                 {[]int{1}, 1},
+		"AAGUID is a number":       {member("aaguid", 7), 1},
+		"AAGUID is no AAGUID":      {member("aaguid", modelOne[1:]), 1},
+		"AAGUID is zero":           {member("aaguid", AAGUID{}), 1},
+		"no statement":             {object{"aaguid": modelOne}, 1},
+		"statement of another":     {statement("aaguid", modelTwo), 1},
+		"statement without AAGUID": {statement("aaguid", ""), 1},
+		"no family":                {statement("protocolFamily", ""), 1},
+		"nested roots":             {statement("attestationRootCertificates", nested), 1},
+		"roots are a text":         {statement("attestationRootCertificates", "AAAA"), 1},
+		"long description":         {statement("description", strings.Repeat("x", maxDescription+1)), 1},
+		"long type":                {statement("attestationTypes", []string{strings.Repeat("x", maxWord+1)}), 1},
+		"empty type":               {statement("attestationTypes", []string{""}), 1},
+		"giant icon":               {statement("icon", long), 1},
+		"status without a word":    {status("status", ""), 1},
+		"status of another type":   {status("status", 1), 1},
+		"long status":              {status("status", strings.Repeat("x", maxWord+1)), 1},
+		"status from no date":      {status("effectiveDate", "soon"), 1},
+		"status from a wrong day":  {status("effectiveDate", "2023-02-29"), 1},
+		"status with a time":       {status("effectiveDate", "2023-02-28T00:00:00Z"), 1},
+		"status of no batch":       {status("batchCertificate", "AAAA"), 1},
+		"many statuses":            {member("statusReports", make([]object, maxList+1)), 1},
 	} {
 		m := read(t, name, content(a.entryOf(modelTwo), test.entry))
 		if m.Skipped != test.skipped || len(m.Entries) != 1 || m.Entry(model(t, modelTwo)) == nil || m.Entry(model(t, modelOne)) != nil {
 			t.Errorf("%s: skipped %d, %d entries", name, m.Skipped, len(m.Entries))
+		}
+	}
+	// Of a model whose roots cannot be read nothing is proved; what ends trust in it
+	// still does.
+	for name, roots := range map[string]any{
+		"root with negative serial": []any{negative}, "root is no certificate": []string{"AAAA"}, "root is no base64": []string{"*"},
+		"root too large": []string{strings.Repeat("AAAA", maxCertificate/3+1)}, "many roots": many,
+	} {
+		entry := statement("attestationRootCertificates", roots)
+		entry["statusReports"] = []object{{"status": "REVOKED"}}
+		m := read(t, name, content(a.entryOf(modelTwo), entry))
+		e := m.Entry(model(t, modelOne))
+		if m.Skipped != 1 || len(m.Entries) != 2 || e == nil || len(e.Roots) != 0 || len(e.Statuses) != 1 || e.Statuses[0].Status != "REVOKED" {
+			t.Errorf("%s: skipped %d, %+v", name, m.Skipped, e)
 		}
 	}
 	if m := read(t, "good", content(a.entryOf(modelTwo), a.entryOf(modelOne))); m.Skipped != 0 || len(m.Entries) != 2 {

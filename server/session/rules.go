@@ -49,14 +49,30 @@ func (s *Session) Over(now time.Time) string {
 	return ""
 }
 
+// Shared reports whether the laptop is for whoever sits at it.
+func (d *Device) Shared() bool { return d.Class == "shared" }
+
+// Vouches is the owner rule: a laptop vouches for its owner; a shared one for
+// whoever sits at it; one without an owner for whoever does, who becomes its owner.
+// A code can be talked out of somebody, so it counts for the owner alone.
+func (d *Device) Vouches(person string, way Strength) bool {
+	switch {
+	case d.ID == "" || person == "":
+		return false
+	case d.Shared() || d.Owner == "":
+		return way != ByCode
+	}
+	return d.Owner == person
+}
+
 // LinkState tells what the session's link is worth with its laptop as it stands
-// now; nil: nobody knows such a laptop. What is proved of another laptop is
-// nothing.
+// now; nil: nobody knows such a laptop. What is proved of another laptop, by keys
+// that are dead, or by one that vouches for somebody else by now is nothing.
 func (s *Session) LinkState(d *Device) LinkState {
 	switch {
 	case s.Link == nil || !s.EndedAt.IsZero():
 		return LinkAbsent
-	case d == nil || d.ID != s.Link.Device:
+	case d == nil || d.ID != s.Link.Device || d.Anchor != s.Link.Anchor || !d.Vouches(s.Link.Person, s.Link.Strength):
 		return LinkAbsent
 	case !d.Active || !d.Current:
 		return LinkSuspended

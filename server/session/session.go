@@ -49,6 +49,8 @@ const (
 // Link says which laptop the session's browser is on.
 type Link struct {
 	Device   string    `json:"device"`
+	Anchor   string    `json:"anchor,omitempty"` // the laptop's, when it vouched
+	Person   string    `json:"person"`           // name: for whom it vouched
 	Strength Strength  `json:"strength"`
 	First    time.Time `json:"first"`
 	At       time.Time `json:"at"`      // the last proof: links age
@@ -60,6 +62,7 @@ type Device struct {
 	ID, Name, Owner string
 	Class           string // corporate, byod, contractor, shared
 	Level           string // assurance level: tpm-hw, ...
+	Anchor          string // names the key that it is known by: with another one it is another laptop
 	Active          bool
 	// Current: its lease runs. Healthy: no rule for its kind fails, as it would be
 	// told itself.

@@ -81,8 +81,15 @@ func TestFresh(t *testing.T) {
 }
 
 func TestLinkState(t *testing.T) {
-	link := &session.Link{Device: "d1", Strength: session.ByLoopback, First: noon, At: noon}
-	good := session.Device{ID: "d1", Active: true, Current: true}
+	link := &session.Link{Device: "d1", Anchor: "k1", Person: "alice", Strength: session.ByLoopback, First: noon, At: noon}
+	byCode, nobodys := *link, *link
+	byCode.Strength, nobodys.Person = session.ByCode, ""
+	good := session.Device{ID: "d1", Anchor: "k1", Owner: "alice", Active: true, Current: true}
+	as := func(change func(*session.Device)) *session.Device {
+		d := good
+		change(&d)
+		return &d
+	}
 	for name, test := range map[string]struct {
 		link   *session.Link
 		device *session.Device
@@ -93,13 +100,25 @@ func TestLinkState(t *testing.T) {
 		"no link":       {nil, &good, false, session.LinkAbsent},
 		"no device":     {link, nil, false, session.LinkAbsent},
 		"zero device":   {link, &session.Device{}, false, session.LinkAbsent},
-		"another":       {link, &session.Device{ID: "d2", Active: true, Current: true}, false, session.LinkAbsent},
-		"lease out":     {link, &session.Device{ID: "d1", Active: true}, false, session.LinkSuspended},
-		"not active":    {link, &session.Device{ID: "d1", Current: true}, false, session.LinkSuspended},
-		"neither":       {link, &session.Device{ID: "d1"}, false, session.LinkSuspended},
+		"another":       {link, as(func(d *session.Device) { d.ID = "d2" }), false, session.LinkAbsent},
+		"lease out":     {link, as(func(d *session.Device) { d.Current = false }), false, session.LinkSuspended},
+		"not active":    {link, as(func(d *session.Device) { d.Active = false }), false, session.LinkSuspended},
+		"neither":       {link, as(func(d *session.Device) { d.Active, d.Current = false, false }), false, session.LinkSuspended},
 		"ended session": {link, &good, true, session.LinkAbsent},
 		// Health is policy's to judge, rule by rule.
-		"not healthy": {link, &session.Device{ID: "d1", Active: true, Current: true, Healthy: false}, false, session.LinkLive},
+		"not healthy": {link, as(func(d *session.Device) { d.Healthy = false }), false, session.LinkLive},
+		// What changed since the proof counts now.
+		"another's now":           {link, as(func(d *session.Device) { d.Owner = "bob" }), false, session.LinkAbsent},
+		"nobody's now":            {link, as(func(d *session.Device) { d.Owner = "" }), false, session.LinkLive},
+		"nobody's, by code":       {&byCode, as(func(d *session.Device) { d.Owner = "" }), false, session.LinkAbsent},
+		"shared now":              {link, as(func(d *session.Device) { d.Owner, d.Class = "bob", "shared" }), false, session.LinkLive},
+		"shared now, by code":     {&byCode, as(func(d *session.Device) { d.Class = "shared" }), false, session.LinkAbsent},
+		"of the owner, by code":   {&byCode, &good, false, session.LinkLive},
+		"other keys":              {link, as(func(d *session.Device) { d.Anchor = "k2" }), false, session.LinkAbsent},
+		"other keys, waiting":     {link, as(func(d *session.Device) { d.Anchor, d.Active = "k2", false }), false, session.LinkAbsent},
+		"keys unknown":            {link, as(func(d *session.Device) { d.Anchor = "" }), false, session.LinkAbsent},
+		"for nobody":              {&nobodys, &good, false, session.LinkAbsent},
+		"for nobody, on nobody's": {&nobodys, as(func(d *session.Device) { d.Owner = "" }), false, session.LinkAbsent},
 	} {
 		s := began()
 		s.Link = test.link

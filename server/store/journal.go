@@ -30,6 +30,7 @@ const (
 	linePasskey = "passkey" // a passkey that was removed
 	lineDisable = "disable" // a person was disabled: the number-th word of them
 	lineEnable  = "enable"  // a person was enabled again
+	lineRole    = "role"    // a person lost a role, at an audit head
 )
 
 // line is what one line of the journal says. Time is Unix milliseconds.
@@ -44,9 +45,9 @@ type line struct {
 	AKName     []byte `json:"ak_name,omitempty"`
 	DKID       []byte `json:"dk_id,omitempty"`
 	By         string `json:"by,omitempty"`
-	Cause      string `json:"cause,omitempty"`
-	Seq        uint64 `json:"seq,omitempty"`  // audit
-	Hash       []byte `json:"hash,omitempty"` // audit; gateway: of its secret
+	Cause      string `json:"cause,omitempty"` // role: the one that is left
+	Seq        uint64 `json:"seq,omitempty"`   // audit, role
+	Hash       []byte `json:"hash,omitempty"`  // audit; gateway: of its secret
 	Gateway    string `json:"gateway,omitempty"`
 	Pack       string `json:"pack,omitempty"`
 	Number     uint64 `json:"number,omitempty"` // pack; disable, enable
@@ -161,7 +162,7 @@ func parseLine(raw []byte, prev string) (l line, sum string, size int, err error
 	}
 	switch l.Kind {
 	case lineTenant, lineOpen, lineEpoch, lineRevoke, lineRetire, lineGateway, lineAudit, linePack,
-		linePasskey, lineDisable, lineEnable:
+		linePasskey, lineDisable, lineEnable, lineRole:
 		return l, sum, size, nil
 	}
 	return l, "", 0, fmt.Errorf("unknown kind %q: written by a newer version", l.Kind)

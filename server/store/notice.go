@@ -33,7 +33,8 @@ func scanNotice(row scanner) (*Notice, error) {
 }
 
 // AddNotice puts one into the outbox and sets ID, CreatedAt and, unless it is
-// set, NextAt. At most 10,000 wait in a channel: its oldest leaves, audited.
+// set, NextAt. At most 10,000 wait in a channel: then the oldest leaves, audited,
+// of the receiver with the most, so that nobody's are pushed out by another's.
 func (t *Tx) AddNotice(n *Notice) error {
 	if n.Channel != "mail" && n.Channel != "webhook" || n.Kind == "" {
 		return fmt.Errorf("notice of kind %q for channel %q", n.Kind, n.Channel)
@@ -60,18 +61,18 @@ func (t *Tx) AddNotice(n *Notice) error {
 	return t.first([]any{&n.ID}, "SELECT max(id) FROM notices")
 }
 
-// makeRoom drops the oldest of a full channel.
+// makeRoom drops the oldest of a full channel's busiest receiver.
 func (t *Tx) makeRoom(channel string) error {
 	for {
 		var waiting, oldest int64
 		var kind string
-		err := t.first([]any{&oldest, &kind, &waiting}, `SELECT id, kind,
-			(SELECT count(*) FROM notices WHERE channel = ?1)
-			FROM notices WHERE channel = ?1 ORDER BY id LIMIT 1`, channel)
-		if errors.Is(err, ErrNotFound) || err == nil && waiting < maxNotices {
-			return nil
+		err := t.first([]any{&waiting}, "SELECT count(*) FROM notices WHERE channel = ?", channel)
+		if err != nil || waiting < maxNotices {
+			return err
 		}
-		if err != nil {
+		if err := t.first([]any{&oldest, &kind}, `SELECT id, kind FROM notices WHERE channel = ?1 AND recipient =
+			(SELECT recipient FROM notices WHERE channel = ?1 GROUP BY recipient ORDER BY count(*) DESC, min(id) LIMIT 1)
+			ORDER BY id LIMIT 1`, channel); err != nil {
 			return err
 		}
 		if err := t.one("DELETE FROM notices WHERE id = ?", oldest); err != nil {

@@ -116,3 +116,31 @@ func TestContent(t *testing.T) {
 		t.Errorf("older content came back: %d bytes, %v", len(got), err)
 	}
 }
+
+// Who causes notices to themself by the thousand pushes nobody else's out.
+func TestOutboxIsFair(t *testing.T) {
+	s := openAt(t, newPath(t))
+	hers := &Notice{Channel: "mail", To: "alice@muster.example", Kind: "passkey-added"}
+	update(t, s, func(tx *Tx) error { return tx.AddNotice(hers) })
+	update(t, s, func(tx *Tx) error {
+		_, err := tx.exec(`WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ?)
+			INSERT INTO notices (channel, recipient, kind, body, created_at, attempts, next_at, error)
+			SELECT 'mail', 'mallory@muster.example', 'k', x'7b7d', 1, 0, i, '' FROM c`, maxNotices-1)
+		return err
+	})
+	update(t, s, func(tx *Tx) error {
+		for range 10 {
+			if err := tx.AddNotice(&Notice{Channel: "mail", To: "mallory@muster.example", Kind: "k"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	view(t, s, func(tx *Tx) error {
+		list, err := tx.DueNotices(2 * maxNotices)
+		if err != nil || len(list) != maxNotices || list[0].To != hers.To {
+			t.Errorf("%d wait, the first to %q, %v", len(list), list[0].To, err)
+		}
+		return err
+	})
+}

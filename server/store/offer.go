@@ -160,6 +160,14 @@ func (t *Tx) Offers(kind OfferKind) ([]*Offer, error) {
 		string(kind), millis(t.now), t.epoch)
 }
 
+// OffersIn counts what was offered in a session and has not expired, taken and
+// ended ones too: how much somebody asked for lately.
+func (t *Tx) OffersIn(kind OfferKind, session string) (n int, err error) {
+	err = t.first([]any{&n}, "SELECT count(*) FROM offers WHERE session = ? AND kind = ? AND expires_at > ?",
+		session, string(kind), millis(t.now))
+	return n, err
+}
+
 // UpdateOffer writes Data and Expires of a live one; ErrNotFound else.
 func (t *Tx) UpdateOffer(o *Offer) error {
 	if err := o.fit(t.now); err != nil {

@@ -24,12 +24,16 @@ const (
 // Person is somebody who signs in. Persons are disabled, never deleted, and
 // names are never given again, so that nobody inherits from a namesake.
 type Person struct {
-	ID      string   `json:"id"`
-	Name    string   `json:"name"`    // unique for ever, lower case; what devices' owners name
-	Display string   `json:"display"` // Alice Liddell
-	Mail    string   `json:"mail,omitempty"`
-	Role    Role     `json:"role"`
-	Groups  []string `json:"groups,omitempty"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`    // unique for ever, lower case; what devices' owners name
+	Display string `json:"display"` // Alice Liddell
+	Mail    string `json:"mail,omitempty"`
+	Role    Role   `json:"role"`
+	// RoleSince and RoleBy are when it was given, and by whom: set by AddPerson where
+	// they are not.
+	RoleSince time.Time `json:"role_since,omitzero"`
+	RoleBy    string    `json:"role_by,omitempty"`
+	Groups    []string  `json:"groups,omitempty"`
 	// Approvers are names of persons who may approve this one's recovery, named
 	// beforehand.
 	Approvers  []string  `json:"approvers,omitempty"`
@@ -44,10 +48,12 @@ type Person struct {
 
 // profile is what is stored of a person as JSON: nothing is looked up by it.
 type profile struct {
-	Display   string   `json:"display"`
-	Mail      string   `json:"mail,omitempty"`
-	Groups    []string `json:"groups,omitempty"`
-	Approvers []string `json:"approvers,omitempty"`
+	Display   string    `json:"display"`
+	Mail      string    `json:"mail,omitempty"`
+	Groups    []string  `json:"groups,omitempty"`
+	Approvers []string  `json:"approvers,omitempty"`
+	RoleSince time.Time `json:"role_since,omitzero"`
+	RoleBy    string    `json:"role_by,omitempty"`
 }
 
 // pack checks what callers may write of a person, and returns its profile.
@@ -60,7 +66,7 @@ func (p *Person) pack() (string, error) {
 	if err := errors.Join(bounded("display name", p.Display, maxText), bounded("mail address", p.Mail, maxText)); err != nil {
 		return "", err
 	}
-	return packJSON("profile", profile{p.Display, p.Mail, p.Groups, p.Approvers}, maxProfile)
+	return packJSON("profile", profile{p.Display, p.Mail, p.Groups, p.Approvers, p.RoleSince, p.RoleBy}, maxProfile)
 }
 
 // personPrefix is what ids of persons start with.
@@ -98,7 +104,7 @@ func scanPerson(row scanner) (*Person, error) {
 	p.DisabledAt, p.CreatedAt = instant(disabled), instant(created)
 	var f profile
 	err := json.Unmarshal([]byte(text), &f)
-	p.Display, p.Mail, p.Groups, p.Approvers = f.Display, f.Mail, f.Groups, f.Approvers
+	p.Display, p.Mail, p.Groups, p.Approvers, p.RoleSince, p.RoleBy = f.Display, f.Mail, f.Groups, f.Approvers, f.RoleSince, f.RoleBy
 	return p, err
 }
 
@@ -117,6 +123,9 @@ func (t *Tx) AddPerson(p *Person) error {
 	}
 	if err := errors.Join(bounded("id of a person", p.ID, maxID), bounded("creator", p.CreatedBy, maxText)); err != nil {
 		return err
+	}
+	if p.RoleBy == "" {
+		p.RoleSince, p.RoleBy = t.now, p.CreatedBy
 	}
 	text, err := p.pack()
 	if err != nil {
@@ -156,11 +165,16 @@ func (t *Tx) Persons() ([]*Person, error) {
 	return collect(t, scanPerson, "SELECT "+personColumns+" FROM persons ORDER BY name")
 }
 
-// UpdatePerson writes display name, mail, role, groups and approvers. Disabling
-// and enabling are DisablePerson and EnablePerson.
+// UpdatePerson writes display name, mail, role (and since when, by whom), groups
+// and approvers. That a role
+// is lost is journalled: a restored backup does not bring it back. Disabling and
+// enabling are DisablePerson and EnablePerson.
 func (t *Tx) UpdatePerson(p *Person) error {
 	text, err := p.pack()
 	if err != nil {
+		return err
+	}
+	if err := t.journalRole(p.ID, p.Role); err != nil {
 		return err
 	}
 	t.changed(PersonChanged, p.ID)

@@ -109,9 +109,17 @@ func (t *Tx) begin(past *history, lines []line) (*Meta, error) {
 	meta.Generation = max(meta.Generation, past.generation) + 1
 	t.epoch = meta.Epoch
 	if back != "" {
+		head, err := t.AuditHead()
+		if err != nil {
+			return nil, err
+		}
+		was := meta.Epoch
 		meta.Epoch = max(meta.Epoch, past.epoch) + 1
 		t.epoch = meta.Epoch
 		if err := t.beginEpoch(back); err != nil {
+			return nil, err
+		}
+		if err := t.replayRoles(lines, was, head.Seq); err != nil {
 			return nil, err
 		}
 	}

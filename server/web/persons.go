@@ -17,6 +17,8 @@ type peopleView struct {
 	Invite  []store.Role // that may be invited; none: no form
 	Link    string       // of the invitation just made: shown once
 	Name    string       // whom it is for
+	Bound   bool         // to a laptop
+	Binds   bool         // an invitation can be
 }
 
 func (s *site) peoplePage(w http.ResponseWriter, r *request) error {
@@ -25,6 +27,7 @@ func (s *site) peoplePage(w http.ResponseWriter, r *request) error {
 
 // showPeople draws the list; the form offers what people will let this role do.
 func (s *site) showPeople(w http.ResponseWriter, r *request, v peopleView) error {
+	v.Binds = s.LinkPort > 0
 	var err error
 	if v.Persons, err = s.People.Persons(r.Context()); err != nil {
 		return err
@@ -48,7 +51,10 @@ func (s *site) invite(w http.ResponseWriter, r *request) error {
 		Name: strings.ToLower(strings.TrimSpace(r.PostFormValue("name"))), Display: strings.TrimSpace(r.PostFormValue("display")),
 		Mail: strings.TrimSpace(r.PostFormValue("mail")), Role: store.Role(r.PostFormValue("role")),
 		Groups: words(r.PostFormValue("groups")), Approvers: words(r.PostFormValue("approvers")),
-		Days: days,
+		Device: strings.TrimSpace(r.PostFormValue("device")), Days: days,
+	}
+	if i.Device != "" && s.LinkPort == 0 {
+		return refusedPort()
 	}
 	if err := s.People.MayInvite(r.who, i.Role); err != nil {
 		return err
@@ -57,7 +63,7 @@ func (s *site) invite(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.showPeople(w, r, peopleView{Link: link, Name: i.Name})
+	return s.showPeople(w, r, peopleView{Link: link, Name: i.Name, Bound: i.Device != ""})
 }
 
 // daysOf reads how long something is to last; package people bounds it.

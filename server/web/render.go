@@ -107,7 +107,7 @@ type part struct {
 // with us from elsewhere.
 func (s *site) secure(w http.ResponseWriter, route row) {
 	connect := "'self'"
-	if s.LinkPort > 0 && strings.HasPrefix(route.pattern, "GET /link") {
+	if s.LinkPort > 0 && (strings.HasPrefix(route.pattern, "GET /link") || route.pattern == "GET /invitation") {
 		connect += " http://127.0.0.1:" + strconv.Itoa(s.LinkPort)
 	}
 	h := w.Header()
@@ -118,6 +118,9 @@ func (s *site) secure(w http.ResponseWriter, route row) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("X-Frame-Options", "DENY")
+	if strings.HasPrefix(s.Origin, "https:") {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	// no-referrer would make browsers say Origin: null of our own forms.
 	h.Set("Referrer-Policy", "same-origin")

@@ -22,15 +22,57 @@ func (s *site) invitationOpen(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.part(w, r, "invitation", "opened", i)
+	return s.part(w, r, "invitation", "opened", s.invitationView(i))
 }
+
+// invitationView is an invitation as who brings its secret sees it.
+type invitationView struct {
+	*people.Invited
+	Laptop string // the name of the one that it is bound to; nothing else of it is told
+	Port   int    // of that laptop's own loopback; 0: nowhere
+}
+
+func (s *site) invitationView(i *people.Invited) invitationView {
+	v := invitationView{Invited: i, Port: s.LinkPort}
+	if l, ok := s.laptop(i.Device); ok {
+		v.Laptop = l.Name
+	}
+	return v
+}
+
+// invitationLink asks the laptop that the invitation is bound to to vouch for this
+// browser. What it answers is worth nothing without the invitation's secret.
+func (s *site) invitationLink(w http.ResponseWriter, r *request) error {
+	m, err := r.message()
+	if err != nil {
+		return err
+	}
+	if s.LinkPort == 0 {
+		return refusedPort()
+	}
+	ask, err := s.People.BeginInvitationLink(r.Context(), m.Secret, r.from)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, ask)
+}
+
+// refusedPort refuses what only a laptop's own loopback can prove.
+func refusedPort() error {
+	return &people.Refusal{Status: http.StatusConflict, Code: "link-port",
+		Text: "This server does not ask laptops over their loopback, so no invitation can be bound to one.",
+		Fix:  "Set link_port on the server and on the laptop, or make an invitation that is bound to none."}
+}
+
+// presence is what a page brings of the laptop that it is on.
+func (m *message) presence() people.Presence { return people.Presence{Link: m.ID, Value: m.Value} }
 
 func (s *site) invitationBegin(w http.ResponseWriter, r *request) error {
 	m, err := r.message()
 	if err != nil {
 		return err
 	}
-	c, err := s.People.BeginAccept(r.Context(), m.Secret)
+	c, err := s.People.BeginAccept(r.Context(), m.Secret, m.presence())
 	return begun(w, c, err)
 }
 
@@ -39,7 +81,7 @@ func (s *site) invitationFinish(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	secret, _, err := s.People.Accept(r.Context(), m.Secret, cookie(r.Request, cookieCeremony), m.Response, m.Name, r.from)
+	secret, _, err := s.People.Accept(r.Context(), m.Secret, m.presence(), cookie(r.Request, cookieCeremony), m.Response, m.Name, r.from)
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,9 @@ func (s *site) admit(r *request, route row) error {
 	switch {
 	case err != nil:
 		return err
+	case route.body != noBody && s.AllowPerson != nil && !s.AllowPerson(r.who.Person.ID):
+		return &people.Refusal{Status: http.StatusTooManyRequests, Code: "rate-limited",
+			Text: "You sent more than a person does.", Fix: "Wait half a minute, then try again."}
 	case len(route.roles) > 0 && !r.who.Is(route.roles...):
 		return refusedRole()
 	case route.access == ByFresh && !r.who.Fresh(s.Now()):

@@ -69,6 +69,7 @@ func (s *site) table() []row {
 
 		page("GET /invitation", ByAnyone, s.invitationPage),
 		post("POST /invitation/open", BySecret, s.invitationOpen),
+		ceremony("POST /invitation/link", BySecret, s.invitationLink),
 		ceremony("POST /invitation/begin", BySecret, s.invitationBegin),
 		ceremony("POST /invitation/finish", BySecret, s.invitationFinish),
 

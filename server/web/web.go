@@ -77,6 +77,9 @@ type Config struct {
 	// Allow counts a request of somebody who is not signed in; false: too many.
 	// nil: no limit.
 	Allow func(key string) bool
+	// AllowPerson counts what somebody who is signed in sends; false: too much. nil:
+	// no limit.
+	AllowPerson func(id string) bool
 	// Notices tells where notices go, in words: "mail", "mail and webhook", "".
 	Notices string
 	Now     func() time.Time

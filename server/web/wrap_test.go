@@ -200,7 +200,7 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 				}
 			}
 			agent := ""
-			if strings.HasPrefix(route.Pattern, "GET /link") {
+			if strings.HasPrefix(route.Pattern, "GET /link") || route.Pattern == "GET /invitation" {
 				agent = " http://127.0.0.1:17117"
 			}
 			if got := answer.Header.Get("Content-Security-Policy"); got != strings.Replace(policy, "%s", agent, 1) {
@@ -271,6 +271,31 @@ func TestRatesOfStrangers(t *testing.T) {
 	}
 	if len(keys) == 0 || slices.ContainsFunc(keys, func(k string) bool { return k != "192.0.2.7" }) {
 		t.Errorf("counted by %q", keys)
+	}
+}
+
+// Whoever is signed in is counted, too: by person, for what changes something.
+func TestRatesOfPersons(t *testing.T) {
+	over := false
+	var ids []string
+	g := newRig(t, func(c *Config) {
+		c.AllowPerson = func(id string) bool { ids = append(ids, id); return !over }
+	})
+	b := g.join("alice", store.RoleAdministrator)
+	ids = nil
+	if page := b.get("/"); page.StatusCode != http.StatusOK || len(ids) != 0 || page.Header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("a page: %d, counted %q, %v", page.StatusCode, ids, page.Header)
+	}
+	over = true
+	for _, route := range g.routes {
+		if strings.HasPrefix(route.Pattern, "POST") && (route.Access == ByPerson || route.Access == ByFresh) {
+			if answer := g.ask(b, route); answer.StatusCode != http.StatusTooManyRequests {
+				t.Errorf("%s: %d", route.Pattern, answer.StatusCode)
+			}
+		}
+	}
+	if len(ids) == 0 || slices.ContainsFunc(ids, func(id string) bool { return !strings.HasPrefix(id, "p_") }) {
+		t.Errorf("counted by %q", ids)
 	}
 }
 

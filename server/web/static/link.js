@@ -1,10 +1,10 @@
 // Ties this session to the laptop that the browser is on: by the agent on this
 // machine's own loopback, by an address that opens the agent, or by a code.
-import { post, say, Problem } from './passkey.js'
+import { post, say, verify, Problem } from './passkey.js'
 
 // knock asks the agent on this machine to vouch for a request. Browsers that gate
 // the loopback want to be told that it is meant; older ones know another word.
-async function knock(port, ask) {
+export async function knock(port, ask, otherwise = 'Or use a way below.') {
   const url = `http://127.0.0.1:${port}/link`
   const init = {
     method: 'POST', mode: 'cors', credentials: 'omit', cache: 'no-store', redirect: 'error', referrerPolicy: 'no-referrer',
@@ -22,21 +22,33 @@ async function knock(port, ask) {
     response = await fetch(request)
   } catch {
     throw new Problem('no-agent', 'The agent on this laptop did not answer.',
-      'Allow this site to reach this device if your browser asks, and see that muster-agent runs with link_port set. Or use a way below.')
+      'Allow this site to reach this device if your browser asks, and see that muster-agent runs with link_port set. ' + otherwise)
   }
   const answer = await response.json().catch(() => ({}))
   if (!response.ok || !answer.confirm) {
-    throw new Problem(answer.code ?? 'agent-refused', answer.text ?? 'The agent on this laptop refused.', 'If it stays, use a way below.')
+    throw new Problem(answer.code ?? 'agent-refused', answer.text ?? 'The agent on this laptop refused.', otherwise)
   }
   return answer.confirm
 }
 
+// confirm brings what the agent gave. A laptop that is nobody's yet becomes the
+// person's, which needs fresh hands: the request waits meanwhile.
+async function confirm(where, body) {
+  try {
+    return (await post('/link/confirm', body)).next
+  } catch (error) {
+    if (error.code !== 'verify-first') throw error
+    await verify(where)
+    return (await post('/link/confirm', body)).next
+  }
+}
+
 // prove links this session by loopback, or proves its link again: no word is
 // spoken, so that other pages may use it silently. It returns where to go on.
-export async function prove(port, next) {
+export async function prove(port, next, where) {
   const ask = await post('/link/begin', { way: 'loopback' })
   const value = await knock(port, ask)
-  return (await post('/link/confirm', { id: ask.id, value, next })).next
+  return confirm(where, { id: ask.id, value, next })
 }
 
 const place = document.querySelector('[data-link]')
@@ -50,7 +62,7 @@ if (place) {
   const ways = {
     async loopback(out) {
       say(out, 'Asking the agent on this laptop …')
-      location.assign(await prove(Number(port), next))
+      location.assign(await prove(Number(port), next, out))
     },
     async app(out) {
       const ask = await post('/link/begin', { way: 'app' })
@@ -85,7 +97,7 @@ if (place) {
     event.preventDefault()
     const out = where('code')
     try {
-      location.assign((await post('/link/confirm', { id: asked.id, value: codeForm.elements.value.value.trim(), next })).next)
+      location.assign(await confirm(out, { id: asked.id, value: codeForm.elements.value.value.trim(), next }))
     } catch (error) {
       say(out, error instanceof Problem ? error.message : 'The browser could not do this. Try again.', true)
     }
@@ -109,7 +121,7 @@ if (confirmation) {
   button.addEventListener('click', async () => {
     button.disabled = true
     try {
-      location.assign((await post('/link/confirm', { id, value })).next)
+      location.assign(await confirm(out, { id, value }))
     } catch (error) {
       say(out, error instanceof Problem ? error.message : 'The browser could not do this. Try again.', true)
       button.disabled = false

@@ -131,6 +131,17 @@ async function finish(path, body, options) {
   }
 }
 
+// present has the agent of the laptop that an invitation is bound to vouch for this
+// browser. It holds for two minutes, and an invitation of any laptop needs none.
+async function present(form, secret, where) {
+  if (form.dataset.laptop === undefined) return {}
+  say(where, 'Asking the agent on this laptop …')
+  const asked = await post('/invitation/link', { secret })
+  const { knock } = await import('./link.js')
+  const value = await knock(Number(form.dataset.laptop), asked, 'This invitation works only on the laptop that it was made for.')
+  return { id: asked.id, value }
+}
+
 async function ceremony(form) {
   const { ceremony: path, kind } = form.dataset, where = saysOf(form), typed = fields(form)
   const needs = typed.secret ? { secret: typed.secret } : {}
@@ -138,11 +149,19 @@ async function ceremony(form) {
   say(where, '')
   try {
     if ('fresh' in form.dataset) await verify(where)
-    const { options } = await post(path + '/begin', needs)
+    let here = await present(form, typed.secret, where)
+    const { options } = await post(path + '/begin', { ...needs, ...here })
     say(where, kind === 'create' ? 'Your browser asks where to keep the passkey …' : 'Your browser asks for your passkey …')
     const response = await ask(kind, options)
     say(where, 'One moment …')
-    await finish(path, { ...typed, response }, options)
+    try {
+      await finish(path, { ...typed, ...here, response }, options)
+    } catch (error) {
+      if (error.code !== 'invitation-laptop') throw error
+      // The dialog took longer than the laptop's word holds; it says it again.
+      here = await present(form, typed.secret, where)
+      await finish(path, { ...typed, ...here, response }, options)
+    }
   } catch (error) {
     say(where, explain(error), true)
     busy(form, false)
