@@ -88,9 +88,13 @@ func TestBrowserLink(t *testing.T) {
 func (o *office) byLoopback(t *testing.T) {
 	o.alice.open("/link")
 	o.alice.picture("link")
+	before := o.alice.Cookie("__Host-muster")
 	o.alice.Click(`[data-way="loopback"]`)
 	o.alice.At("/")
 	o.alice.See("This browser is linked to it")
+	if after := o.alice.Cookie("__Host-muster"); after == before || after == "" {
+		t.Error("the proof left the cookie as it was: a copy of it lives on")
+	}
 	o.alice.picture("home-linked")
 	o.alice.open("/laptops")
 	o.alice.picture("laptops")

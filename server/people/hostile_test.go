@@ -287,3 +287,41 @@ func TestSockPuppetIsNoSecondAdministrator(t *testing.T) {
 		t.Errorf("an administrator anew proposes: %v", err)
 	}
 }
+
+// A copied cookie dies when the laptop vouches again: the browser gets another one,
+// and who comes with the copy after that ends the session.
+func TestCopiedCookieDiesWithTheNextProof(t *testing.T) {
+	h := newHouse(t)
+	alice := h.join("alice", store.RolePerson)
+	copied := alice.cookie
+	fresh, err := h.Renew(t.Context(), alice.who())
+	if err != nil || fresh == copied {
+		t.Fatalf("renewed to the same, or %v", err)
+	}
+	for _, secret := range []string{fresh, copied} { // other tabs' requests are under way
+		if _, err := h.Who(t.Context(), secret, somewhere); err != nil {
+			t.Errorf("at once: %v", err)
+		}
+	}
+	h.clock.advance(time.Minute)
+	if _, err := h.Who(t.Context(), fresh, somewhere); err != nil {
+		t.Errorf("the browser's own, later: %v", err)
+	}
+	if w, err := h.Who(t.Context(), copied, somewhere); err != error(errSignIn) || w != nil {
+		t.Errorf("the copy, later: %v", err)
+	}
+	if _, err := h.Who(t.Context(), fresh, somewhere); err != error(errSignIn) {
+		t.Errorf("the session goes on beside a copy: %v", err)
+	}
+	if n := h.live("alice"); n != 0 {
+		t.Errorf("%d sessions live", n)
+	}
+	ends := h.audited("session.end")
+	if len(ends) != 1 || ends[0]["cause"] != causeCopied {
+		t.Errorf("audited %v", ends)
+	}
+	// A session that has ended is not renewed, and its copy changes nothing more.
+	if _, err := h.Who(t.Context(), copied, somewhere); err != error(errSignIn) || len(h.audited("session.end")) != 1 {
+		t.Errorf("the copy again: %v", err)
+	}
+}

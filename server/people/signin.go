@@ -146,7 +146,10 @@ func (p *People) Who(ctx context.Context, secret string, from From) (*Who, error
 	var over string
 	err := p.view(ctx, func(tx *store.Tx) error {
 		s, err := tx.SessionBySecret(secret)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, store.ErrReplaced) && s.EndedAt.IsZero() {
+			w, over = &Who{Session: s}, causeCopied
+		}
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrReplaced) {
 			return errSignIn
 		}
 		if err != nil {
@@ -166,11 +169,61 @@ func (p *People) Who(ctx context.Context, secret string, from From) (*Who, error
 	case err == nil:
 		p.note(ctx, w.Session, "")
 		return w, nil
+	case over == causeCopied:
+		p.copied(ctx, w.Session)
 	case over == "idle" || over == "too-old":
 		// For ever, even if the clock is put back.
 		p.note(ctx, w.Session, over)
 	}
 	return nil, err
+}
+
+// causeCopied ends a session of which somebody has an old cookie.
+const causeCopied = "cookie-copied"
+
+// copied ends a session whose replaced cookie was used: the browser that has the
+// new one does not send it, so there are two of them, and nobody can tell which is
+// the person's. It may also be a browser that never heard of the new one; then its
+// person signs in again, which is cheap.
+func (p *People) copied(ctx context.Context, s *session.Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteWait)
+	defer cancel()
+	err := p.update(ctx, func(tx *store.Tx) error {
+		now, err := tx.Session(s.ID)
+		if err != nil || !now.EndedAt.IsZero() {
+			return err
+		}
+		if err := tx.EndSession(s.ID, causeCopied); err != nil {
+			return err
+		}
+		person, err := tx.Person(s.Person)
+		if err != nil {
+			return err
+		}
+		return audit(tx, Actor("person:"+person.Name), "session.end", s.ID, map[string]any{"cause": causeCopied})
+	})
+	if err != nil {
+		p.Log.Error("session of a copied cookie not ended; the copy is refused", "session", s.ID, "error", err)
+	}
+}
+
+// Renew gives the session another cookie, whose secret it returns; the one before
+// it is good for a minute more, and whoever brings it later ends the session. Call
+// it when a laptop vouched again: so a copied cookie lives no longer than a link
+// may be old.
+func (p *People) Renew(ctx context.Context, w *Who) (secret string, err error) {
+	err = p.update(ctx, func(tx *store.Tx) error {
+		now, err := still(tx, w)
+		if err != nil {
+			return err
+		}
+		secret, err = tx.RenewSession(now.Session.ID)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
 }
 
 // note writes down that a session was used, or that it is over. That it cannot be

@@ -24,6 +24,8 @@ var (
 	ErrRevoked = errors.New("revoked")
 	// ErrTokenRefused: no such token or offer, or it is used up, or it has expired.
 	ErrTokenRefused = errors.New("token refused")
+	// ErrReplaced: a cookie whose session has another one by now.
+	ErrReplaced = errors.New("cookie was replaced")
 	// ErrRollback: a number that only grows would have gone back.
 	ErrRollback = errors.New("number goes back")
 	// ErrGap: changes were forgotten; reload what is cached.

@@ -104,13 +104,41 @@ func packLink(l *session.Link) (any, error) {
 	return packJSON("link", l, maxDetail)
 }
 
-// SessionBySecret reads the one with that cookie, ended or not; ErrNotFound.
+// SessionBySecret reads the one with that cookie, ended or not; ErrNotFound. With
+// ErrReplaced it returns the session as well: its browser has another cookie for
+// longer than replacedFor, so that somebody else may have this copy.
 func (t *Tx) SessionBySecret(secret string) (*session.Session, error) {
 	hash, ok := hashSecret(sessionPrefix, secret)
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return t.session("WHERE s.hash = ?", hash[:])
+	s, err := t.session("WHERE s.hash = ?", hash[:])
+	if !errors.Is(err, ErrNotFound) {
+		return s, err
+	}
+	var until int64
+	s, err = pick(t, func(row scanner) (*session.Session, error) { return t.scanSession(row, &until) },
+		"SELECT "+sessionColumns+", s.old_until FROM sessions s JOIN session_hot h ON h.n = s.n WHERE s.old_hash = ?", hash[:])
+	if err == nil && !instant(until).After(t.now) {
+		err = ErrReplaced
+	}
+	return s, err
+}
+
+// replacedFor is how long a cookie that was replaced is still good: requests of
+// other tabs are under way.
+const replacedFor = time.Minute
+
+// RenewSession gives a live session another cookie, whose secret it returns; an
+// ended one is ErrRevoked. Only the last cookie before it is remembered.
+func (t *Tx) RenewSession(id string) (secret string, err error) {
+	if err := t.sessionLives(id); err != nil {
+		return "", err
+	}
+	secret, hash := newSecret(sessionPrefix)
+	t.changed(SessionChanged, id)
+	return secret, t.one("UPDATE sessions SET old_hash = hash, old_until = ?, hash = ? WHERE id = ?",
+		millis(t.now.Add(replacedFor)), hash[:], id)
 }
 
 // Session reads one by id.

@@ -298,3 +298,49 @@ func TestPurgePeople(t *testing.T) {
 		return nil
 	})
 }
+
+// A renewed cookie is good beside the new one for a minute; then it tells only
+// whose copy it is.
+func TestRenewSession(t *testing.T) {
+	c := newClock()
+	s := openAt(t, newPath(t), func(cfg *Config) { cfg.Now = c.now })
+	populate(t, s, "alice", "bob")
+	sess := aSession("alice", "alice key")
+	var first, second, third string
+	update(t, s, func(tx *Tx) (err error) { first, err = tx.AddSession(sess); return err })
+	reads := func(what, secret string, want error) {
+		t.Helper()
+		view(t, s, func(tx *Tx) error {
+			got, err := tx.SessionBySecret(secret)
+			if !errors.Is(err, want) || want == nil && err != nil || !errors.Is(want, ErrNotFound) && (got == nil || got.ID != sess.ID) {
+				t.Errorf("%s: %+v, %v, want %v", what, got, err, want)
+			}
+			return nil
+		})
+	}
+	update(t, s, func(tx *Tx) (err error) { second, err = tx.RenewSession(sess.ID); return err })
+	if first == second || !strings.HasPrefix(second, "mss_") {
+		t.Fatalf("renewed %q is %q", first, second)
+	}
+	reads("new", second, nil)
+	reads("old, at once", first, nil)
+	c.advance(replacedFor)
+	reads("new, later", second, nil)
+	reads("old, later", first, ErrReplaced)
+	update(t, s, func(tx *Tx) (err error) { third, err = tx.RenewSession(sess.ID); return err })
+	reads("the one before the old one", first, ErrNotFound)
+	reads("old again", second, nil)
+	update(t, s, func(tx *Tx) error { return tx.EndSession(sess.ID, "signed-out") })
+	err := s.Update(t.Context(), func(tx *Tx) error { _, err := tx.RenewSession(sess.ID); return err })
+	if !errors.Is(err, ErrRevoked) {
+		t.Errorf("an ended session is renewed: %v", err)
+	}
+	view(t, s, func(tx *Tx) error {
+		for _, secret := range []string{second, third} {
+			if got, err := tx.SessionBySecret(secret); err != nil || got.EndedAt.IsZero() {
+				t.Errorf("an ended session reads as %+v, %v", got, err)
+			}
+		}
+		return nil
+	})
+}

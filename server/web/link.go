@@ -101,6 +101,12 @@ func (s *site) linkConfirm(w http.ResponseWriter, r *request) error {
 	if _, err := s.People.ConfirmLink(r.Context(), r.who, m.ID, m.Value); err != nil {
 		return err
 	}
+	// Whoever copied the cookie has the old one: it dies now.
+	secret, err := s.People.Renew(r.Context(), r.who)
+	if err != nil {
+		return err
+	}
+	setSession(w, secret)
 	next := ownPath(m.Next)
 	if next == "/" {
 		next = "/?done=linked"

@@ -100,6 +100,8 @@ CREATE TABLE sessions (
 	n          INTEGER PRIMARY KEY, -- the newest has the highest
 	id         TEXT    NOT NULL UNIQUE,
 	hash       BLOB    NOT NULL UNIQUE CHECK (length(hash) = 32),
+	old_hash   BLOB    CHECK (length(old_hash) = 32), -- of the cookie before this one
+	old_until  INTEGER NOT NULL DEFAULT 0, -- till when that one is good, too
 	person     TEXT    NOT NULL REFERENCES persons (id),
 	credential BLOB    NOT NULL, -- may be removed since
 	epoch      INTEGER NOT NULL,
@@ -111,6 +113,7 @@ CREATE TABLE sessions (
 	CHECK ((ended_at = 0) = (cause = ''))
 ) STRICT;
 
+CREATE UNIQUE INDEX sessions_old ON sessions (old_hash) WHERE old_hash IS NOT NULL;
 CREATE INDEX sessions_person ON sessions (person, ended_at);
 CREATE INDEX sessions_credential ON sessions (credential) WHERE ended_at = 0;
 CREATE INDEX sessions_ended ON sessions (ended_at, over_at);
@@ -125,7 +128,7 @@ END;
 
 -- +goose StatementBegin
 CREATE TRIGGER sessions_stay_whose_they_are
-BEFORE UPDATE OF n, id, hash, person, credential, epoch, created_at, over_at, detail ON sessions
+BEFORE UPDATE OF n, id, person, credential, epoch, created_at, over_at, detail ON sessions
 BEGIN
 	SELECT RAISE(ABORT, 'whose session it is does not change');
 END;

@@ -273,6 +273,8 @@ CREATE TABLE sessions (
 	n          INTEGER PRIMARY KEY, -- the newest has the highest
 	id         TEXT    NOT NULL UNIQUE,
 	hash       BLOB    NOT NULL UNIQUE CHECK (length(hash) = 32),
+	old_hash   BLOB    CHECK (length(old_hash) = 32), -- of the cookie before this one
+	old_until  INTEGER NOT NULL DEFAULT 0, -- till when that one is good, too
 	person     TEXT    NOT NULL REFERENCES persons (id),
 	credential BLOB    NOT NULL, -- may be removed since
 	epoch      INTEGER NOT NULL,
@@ -283,6 +285,7 @@ CREATE TABLE sessions (
 	detail     TEXT    NOT NULL, -- JSON: what is fixed at sign-in
 	CHECK ((ended_at = 0) = (cause = ''))
 ) STRICT;
+CREATE UNIQUE INDEX sessions_old ON sessions (old_hash) WHERE old_hash IS NOT NULL;
 CREATE INDEX sessions_person ON sessions (person, ended_at);
 CREATE INDEX sessions_credential ON sessions (credential) WHERE ended_at = 0;
 CREATE INDEX sessions_ended ON sessions (ended_at, over_at);
@@ -292,7 +295,7 @@ BEGIN
 	SELECT RAISE(ABORT, 'an ended session is over for ever');
 END;
 CREATE TRIGGER sessions_stay_whose_they_are
-BEFORE UPDATE OF n, id, hash, person, credential, epoch, created_at, over_at, detail ON sessions
+BEFORE UPDATE OF n, id, person, credential, epoch, created_at, over_at, detail ON sessions
 BEGIN
 	SELECT RAISE(ABORT, 'whose session it is does not change');
 END;
@@ -403,13 +406,13 @@ INSERT INTO anchors VALUES (1, 1, X'E846919893B9465A02A8C15F42E30BB12FE573DABB71
 INSERT INTO reports VALUES (1, 1, 41, X'0000000000000000000000000000000000000000000000000000000000000000', 0, X'6A7773', NULL, X'7B7D');
 INSERT INTO audit VALUES (1, 1772366400000, 'administrator:sam', 'device.approve', '1', X'7B226E223A317D', X'0000000000000000000000000000000000000000000000000000000000000000', X'F9BCCF8588A4E6DC321F10D907F8C1611073CDB8CF0ED15DCAF080834ECF7DB0');
 INSERT INTO audit VALUES (2, 1772366400000, 'administrator:sam', 'device.approve', '2', X'7B226E223A317D', X'F9BCCF8588A4E6DC321F10D907F8C1611073CDB8CF0ED15DCAF080834ECF7DB0', X'54E7AE4092FC04B12A945AD07223E12009F47F809CA057C3F291971ED6486786');
-INSERT INTO persons VALUES ('p_alice', 'alice', X'5CF3529467B633E37DD1B4479A84220B086F61F119FF0693996BB06BD75FB13C', 'person', '{"display":"Ms alice","mail":"alice@muster.example","groups":["engineering"],"approvers":["carol"]}', 1772366400000, 'local administrator', 0, 0, '', 0);
-INSERT INTO persons VALUES ('p_bob', 'bob', X'CB32C99521A73E28CF3B7C0F600AFCA84ACDC26F86A55355C74793A966ECD05A', 'person', '{"display":"Ms bob","mail":"bob@muster.example","groups":["engineering"],"approvers":["carol"]}', 1772366400000, 'local administrator', 1, 1772366400000, 'left', 1);
+INSERT INTO persons VALUES ('p_alice', 'alice', X'1A90E441059242B7F133A0E643FD6575CB4082D533F947A562E69E6C7F3F8A3C', 'person', '{"display":"Ms alice","mail":"alice@muster.example","groups":["engineering"],"approvers":["carol"],"role_since":"2026-03-01T12:00:00Z","role_by":"local administrator"}', 1772366400000, 'local administrator', 0, 0, '', 0);
+INSERT INTO persons VALUES ('p_bob', 'bob', X'889150658D94085B918494698890B290E4BEEF4E0CD7E36F1E605B437B89ABC3', 'person', '{"display":"Ms bob","mail":"bob@muster.example","groups":["engineering"],"approvers":["carol"],"role_since":"2026-03-01T12:00:00Z","role_by":"local administrator"}', 1772366400000, 'local administrator', 1, 1772366400000, 'left', 1);
 INSERT INTO passkeys VALUES (1, X'6964206F6620616C696365206B6579', 'p_alice', X'6B6579', -7, X'01020300000000000000000000000000', X'6174746573746174696F6E', X'636C69656E742064617461', '["internal"]', 'platform', 1, 1, 1772366400000, 's_x');
 INSERT INTO passkey_states VALUES (1, 'alice key', '{"backup_state":false,"sign_count":1,"user_verified":true,"at":"2026-03-01T12:00:00Z"}', '{"evidence":"self","why":"self-attestation","format":""}');
 INSERT INTO dead_passkeys VALUES (X'6964206F6620626F62206B6579', 'p_bob', 1772366400000, 'lost');
-INSERT INTO sessions VALUES (1, 's_3qlinpsxyfauhmbqxq7pgcnwea', X'FA7DAF36F0159389AB4195617F42DBBCE99D5CFE9C8B831BB642785D9910B163', 'p_alice', X'6964206F6620616C696365206B6579', 3, 1772366400000, 1772395200000, 0, '', '{"limits":{"idle":3600000000000,"absolute":28800000000000},"address":"192.0.2.1","browser":"browser","attachment":"platform","amr":["hwk","user"],"acr":"acr","binding":"none"}');
-INSERT INTO sessions VALUES (2, 's_z6hepg7cn7o5om2eqlmn5wdomy', X'9C9574A0BB51422DC870C59AF768869295710EAE5632DE20B6568A7ED33D4535', 'p_bob', X'6964206F6620626F62206B6579', 3, 1772366400000, 1772395200000, 1772366400000, 'lost', '{"limits":{"idle":3600000000000,"absolute":28800000000000},"address":"192.0.2.1","browser":"browser","attachment":"platform","amr":["hwk","user"],"acr":"acr","binding":"none"}');
+INSERT INTO sessions VALUES (1, 's_msyexp2mflfggkup3rapa6qrha', X'5CFB30C420CB2B2A813560CA01B37EC95F2B08BFAD94FF07D9BA6921456E24B6', NULL, 0, 'p_alice', X'6964206F6620616C696365206B6579', 3, 1772366400000, 1772395200000, 0, '', '{"limits":{"idle":3600000000000,"absolute":28800000000000},"address":"192.0.2.1","browser":"browser","attachment":"platform","amr":["hwk","user"],"acr":"acr","binding":"none"}');
+INSERT INTO sessions VALUES (2, 's_5ghxymj7xr4ubewrm3lf6kmdce', X'53EBA1EF008E57947A253BCE7394B47BBA7014077C1348E28DD4DFDCC264A3ED', NULL, 0, 'p_bob', X'6964206F6620626F62206B6579', 3, 1772366400000, 1772395200000, 1772366400000, 'lost', '{"limits":{"idle":3600000000000,"absolute":28800000000000},"address":"192.0.2.1","browser":"browser","attachment":"platform","amr":["hwk","user"],"acr":"acr","binding":"none"}');
 INSERT INTO session_hot VALUES (1, 1772366400000, 1772366400000, NULL);
 INSERT INTO session_hot VALUES (2, 1772366400000, 1772366400000, NULL);
 INSERT INTO meta VALUES (1, '0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a', x'0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b', 3, 7, 'https://old.example', 0, 'old.example');
