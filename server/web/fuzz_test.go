@@ -42,7 +42,7 @@ func FuzzCookie(f *testing.F) {
 
 // FuzzOwnPath: what is gone on to begins with one slash and names no host.
 func FuzzOwnPath(f *testing.F) {
-	for _, seed := range []string{"/", "/a?b#c", "//x", "/\\x", "/%2f/x", "/%5cx", "https://x", "/\t/x", "/.//x", "/..//x"} {
+	for _, seed := range []string{"/", "/a?b#c", "//x", "/\\x", "/%2f/x", "/%5cx", "https://x", "/\t/x", "/.//x", "/..//x", "/\"" + strings.Repeat("`", 700)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, p string) {

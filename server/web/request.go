@@ -82,7 +82,10 @@ func ownPath(p string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || strings.HasPrefix(u.Path, "//") || strings.ContainsFunc(u.Path, odd) {
 		return "/"
 	}
-	return u.String()
+	if p = u.String(); len(p) > most { // it writes some characters as three
+		return "/"
+	}
+	return p
 }
 
 // words splits what a person typed as a list: at commas and spaces.
