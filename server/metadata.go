@@ -12,6 +12,23 @@ import (
 	"muster/server/store"
 )
 
+// warnOfLostMetadata says why there is no metadata: a restored backup may be older
+// than what was imported last, and knows no later revocation.
+func (s *Server) warnOfLostMetadata(ctx context.Context) error {
+	var last uint64
+	err := s.store.View(ctx, func(tx *store.Tx) error {
+		packs, err := tx.Packs()
+		last = packs[packMDS]
+		return err
+	})
+	if last == 0 {
+		s.log.Info("no FIDO metadata was imported; passkeys are at best unproved")
+	} else {
+		s.log.Warn("FIDO metadata that was imported is gone with a restored backup; passkeys are at best unproved, and revocations since then unknown, until it is imported again", "number", last)
+	}
+	return err
+}
+
 // maxMDS bounds a file of FIDO metadata: today's has ten megabytes.
 const maxMDS = 64 << 20
 
@@ -28,7 +45,9 @@ func (s *Server) loadMetadata(ctx context.Context) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		// Also after a restored backup: what was proved by metadata that is gone is proved no more.
-		s.log.Info("no FIDO metadata was imported; passkeys are at best unproved")
+		if err := s.warnOfLostMetadata(ctx); err != nil {
+			return err
+		}
 		_, err := s.people.SetMetadata(ctx, nil)
 		return err
 	case errors.Is(err, errPack):

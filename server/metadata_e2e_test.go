@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -107,5 +108,63 @@ func TestNotices(t *testing.T) {
 		case <-time.After(30 * time.Second):
 			t.Fatal("nobody was told of a new passkey")
 		}
+	}
+}
+
+// TestRestoredMetadataProvesNothing restores a backup that is older than the
+// metadata of the day: what that proved counts no more, until it is imported again.
+func TestRestoredMetadataProvesNothing(t *testing.T) {
+	t.Parallel()
+	mds := servertest.NewMetadata(t)
+	srv := servertest.Start(t, servertest.Named(), func(c *server.Config) {
+		c.MDSRoots = []string{servertest.File(t, "roots.pem", mds.Roots())}
+	})
+	srv.Administrator()
+	link := srv.Invite(people.Invitation{Name: "alice"})
+	alice := srv.Person()
+	alice.Authenticator.Format, alice.Authenticator.AAGUID = "packed", reference.AAGUID{1, 2, 3}
+	if r := alice.Accept(link); r.Status != http.StatusOK {
+		t.Fatalf("accepting: %d %s", r.Status, r.Body)
+	}
+	load := func(number int, statuses ...reference.MDSStatus) {
+		t.Helper()
+		blob := mds.BLOB(number, time.Now().AddDate(0, 1, 0), alice.Authenticator.Entry(statuses...))
+		if err := srv.Control("POST", "/reference/mds", []byte(blob), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(what, evidence, bad string) {
+		t.Helper()
+		var user struct {
+			Passkeys []struct{ Evidence, Bad string }
+		}
+		if err := srv.Control("GET", "/users/alice", nil, &user); err != nil {
+			t.Fatal(err)
+		}
+		if len(user.Passkeys) != 1 || user.Passkeys[0].Evidence != evidence || user.Passkeys[0].Bad != bad {
+			t.Errorf("%s: %+v, want %s %q", what, user.Passkeys, evidence, bad)
+		}
+	}
+	load(1, reference.MDSStatus{Status: "FIDO_CERTIFIED_L2"})
+	is("at the backup", "attested", "")
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if err := srv.Control("POST", "/backup", server.BackupRequest{To: backup}, nil); err != nil {
+		t.Fatal(err)
+	}
+	revoked := reference.MDSStatus{Status: "REVOKED", From: time.Now().AddDate(0, 0, -1)}
+	load(2, revoked)
+	srv.Stop()
+	if _, err := server.Restore(t.Context(), srv.Config, backup, false); err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	is("restored", "none", "")
+	if !srv.Said("gone with a restored backup") {
+		t.Error("nobody is told that metadata is missing")
+	}
+	load(2, revoked)
+	is("imported again", "attested", "REVOKED")
+	if r := alice.SignIn(); r.Status == http.StatusOK {
+		t.Error("a revoked model signs in")
 	}
 }
