@@ -84,7 +84,7 @@ func (r *linkRig) sign(name string) *people.Who {
 
 func (r *linkRig) begin(w *people.Who, way session.Strength) *people.LinkAsk {
 	r.t.Helper()
-	ask, err := r.people.BeginLink(r.t.Context(), w, way)
+	ask, err := r.people.BeginLink(r.t.Context(), w, way, people.From{Address: w.Session.Address, Browser: w.Session.Browser})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func (p *People) open(ctx context.Context, secret string) (i *opened, err error)
 // accepts says what an invitation is worth now: no more than who made it, and
 // nothing once somebody else has the name or the person got a passkey otherwise.
 func accepts(tx *store.Tx, o *store.Offer) (*opened, error) {
-	i, err := readInvitation(o)
+	i, err := dataOf[invitation](o)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func tenured(p *store.Person, now time.Time) bool {
 func (p *People) wrongCode(tx *store.Tx, w *Who, person *store.Person, o *store.Offer, r *recovery) (*Refusal, error) {
 	r.Tries++
 	if r.Tries < recoveryTries {
-		return errRecoverCode, writeRecovery(tx, o, r)
+		return errRecoverCode, rewrite(tx, o, r)
 	}
 	return errUsed, p.cancel(tx, w.actor(), person, o, r, "code")
 }
@@ -127,7 +127,7 @@ func (p *People) approveLaptop(tx *store.Tx, w *Who, person *store.Person, o *st
 	}
 	r.State, r.Approved, r.ReadyAt = waitTime, w.Person.Name, tx.Now().Add(wait)
 	o.Expires = r.ReadyAt.Add(recoveryAsk)
-	if err := writeRecovery(tx, o, r); err != nil {
+	if err := rewrite(tx, o, r); err != nil {
 		return err
 	}
 	return p.approved(tx, w, person, o, r)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"muster/attest"
 	"muster/server/session"
@@ -99,13 +98,13 @@ func askLaptop(tx *store.Tx, invitation *store.Offer, r *linkRequest) (id string
 		return "", err
 	}
 	for _, o := range list {
-		old := new(linkRequest)
-		if err := json.Unmarshal(o.Data, old); err != nil {
-			return "", fmt.Errorf("reading request to link: %w", err)
+		old, err := dataOf[linkRequest](o)
+		if err != nil {
+			return "", err
 		}
 		if old.Invitation == invitation.ID {
 			o.Expires = tx.Now().Add(linkLife)
-			return o.ID, writeLink(tx, o, r)
+			return o.ID, rewrite(tx, o, r)
 		}
 	}
 	o := &store.Offer{Kind: kindLink, Person: invitation.Person, CreatedBy: "invitation:" + invitation.ID, Expires: tx.Now().Add(linkLife)}
@@ -212,7 +211,7 @@ func (c *confirmation) vouches(tx *store.Tx, i *opened) (*Refusal, error) {
 	case i.Device == "" || r.Device != i.Device || r.Bound != i.Device || !r.provable(&c.device) || r.Anchor != c.device.Anchor || r.Name != i.Name:
 		return errNotLinked, tx.EndOffer(kindLink, o.ID)
 	case !same(r.Value, c.digest):
-		return c.wrongHere(tx, i, o)
+		return c.wrong(tx, o, Actor("invitation:"+i.offer.ID), errHere)
 	case !takes(&c.device, i.Name):
 		return errTaken, nil
 	}
@@ -227,19 +226,6 @@ func (c *confirmation) astray(tx *store.Tx, i *opened, o *store.Offer) error {
 	}
 	return audit(tx, Actor("invitation:"+i.offer.ID), "link.relay-refused", c.request.subject(o), map[string]any{
 		"device": c.request.Device, "way": c.request.Way, "asked_by": c.request.Name, "address": c.request.Address})
-}
-
-// wrongHere counts a wrong value; the last one ends the request.
-func (c *confirmation) wrongHere(tx *store.Tx, i *opened, o *store.Offer) (*Refusal, error) {
-	c.request.Tries++
-	if c.request.Tries < linkTries {
-		return errValue, writeLink(tx, o, c.request)
-	}
-	if err := tx.EndOffer(kindLink, o.ID); err != nil {
-		return nil, err
-	}
-	return errHere, audit(tx, Actor("invitation:"+i.offer.ID), "link.guess-refused", i.offer.ID, map[string]any{
-		"device": c.request.Device, "tries": c.request.Tries})
 }
 
 // arrive uses the word up and links the session that the invitation began. A

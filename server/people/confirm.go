@@ -102,7 +102,7 @@ func (c *confirmation) take(tx *store.Tx, w *Who) (*Refusal, error) {
 	case !mayLink(&c.device, r.Name, r.Way) || r.Anchor != c.device.Anchor || r.Name != now.Person.Name:
 		return errNotLinked, tx.EndOffer(kindLink, o.ID)
 	case !same(r.Value, c.digest):
-		return c.wrong(tx, now, o)
+		return c.wrong(tx, o, now.actor(), errUsed)
 	case c.owning(now) && !now.Fresh(tx.Now()):
 		return errVerify, nil // the request waits for it
 	}
@@ -129,16 +129,16 @@ func (c *confirmation) owning(w *Who) bool {
 	return c.device.Owner == "" && !c.device.Shared() && !moved
 }
 
-// wrong counts a wrong value; the last one ends the request.
-func (c *confirmation) wrong(tx *store.Tx, w *Who, o *store.Offer) (*Refusal, error) {
+// wrong counts a wrong value; the last one ends the request, which over tells.
+func (c *confirmation) wrong(tx *store.Tx, o *store.Offer, by Actor, over *Refusal) (*Refusal, error) {
 	c.request.Tries++
 	if c.request.Tries < linkTries {
-		return errValue, writeLink(tx, o, c.request)
+		return errValue, rewrite(tx, o, c.request)
 	}
 	if err := tx.EndOffer(kindLink, o.ID); err != nil {
 		return nil, err
 	}
-	return errUsed, audit(tx, w.actor(), "link.guess-refused", o.Session, map[string]any{
+	return over, audit(tx, by, "link.guess-refused", c.request.subject(o), map[string]any{
 		"device": c.request.Device, "tries": c.request.Tries})
 }
 

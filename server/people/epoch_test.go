@@ -88,7 +88,7 @@ func TestEarlierEpochOpensNothing(t *testing.T) {
 	wantNo(t, "recovery", err, "used")
 	wantNo(t, "readmission", o.ApproveReadmission(o.ctx(), o.sign("ada"), waiting[0].ID), "used")
 	for name, w := range map[string]*Who{"alice": alice, "carol": carol} {
-		_, err = o.BeginLink(o.ctx(), w, session.ByLoopback)
+		_, err = o.BeginLink(o.ctx(), w, session.ByLoopback, From{w.Session.Address, w.Session.Browser})
 		wantNo(t, "session of "+name, err, "sign-in")
 	}
 }

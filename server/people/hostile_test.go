@@ -161,7 +161,7 @@ func TestOffersAreBounded(t *testing.T) {
 	h.clock.advance(visitLife)
 	wantCode(t, "a minute later", code(), "")
 	link := func() error {
-		_, err := h.BeginLink(t.Context(), w, session.ByLoopback)
+		_, err := h.BeginLink(t.Context(), w, session.ByLoopback, From{w.Session.Address, w.Session.Browser})
 		return err
 	}
 	for range maxLinks {

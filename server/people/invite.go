@@ -63,14 +63,6 @@ type invitation struct {
 	Recovery bool   `json:"recovery,omitempty"` // it replaces all passkeys
 }
 
-func readInvitation(o *store.Offer) (*invitation, error) {
-	i := new(invitation)
-	if err := json.Unmarshal(o.Data, i); err != nil {
-		return nil, fmt.Errorf("reading invitation %s: %w", o.ID, err)
-	}
-	return i, nil
-}
-
 // person is who the invitation would make.
 func (i *invitation) person(by string) *store.Person {
 	return &store.Person{Name: i.Name, Display: i.Display, Mail: i.Mail, Role: i.Role, Groups: i.Groups, Approvers: i.Approvers,
@@ -248,7 +240,7 @@ func supersede(tx *store.Tx, i *invitation) error {
 		return errTooManyInvitations
 	}
 	for _, o := range waiting {
-		old, err := readInvitation(o)
+		old, err := dataOf[invitation](o)
 		if err != nil {
 			return err
 		}
@@ -282,7 +274,7 @@ func (p *People) Invitations(ctx context.Context) (list []Invited, err error) {
 		}
 		list = nil
 		for _, o := range waiting {
-			i, err := readInvitation(o)
+			i, err := dataOf[invitation](o)
 			if err != nil {
 				return err
 			}
@@ -304,7 +296,7 @@ func (p *People) EndInvitation(ctx context.Context, by Actor, id string) error {
 		if err != nil {
 			return err
 		}
-		i, err := readInvitation(o)
+		i, err := dataOf[invitation](o)
 		if err != nil {
 			return err
 		}

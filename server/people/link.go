@@ -74,16 +74,10 @@ type linkRequest struct {
 	Tries  int           `json:"tries,omitempty"`
 }
 
-// BeginLink is BeginLinkFrom for a caller who knows no better than where the
-// session was when it signed in.
-func (p *People) BeginLink(ctx context.Context, w *Who, way session.Strength) (*LinkAsk, error) {
-	return p.BeginLinkFrom(ctx, w, way, From{w.Session.Address, w.Session.Browser})
-}
-
-// BeginLinkFrom makes a request to link this session, by one way, for two
+// BeginLink makes a request to link this session, by one way, for two
 // minutes. A session has one at a time. The person at the laptop is shown where
 // it comes from.
-func (p *People) BeginLinkFrom(ctx context.Context, w *Who, way session.Strength, from From) (*LinkAsk, error) {
+func (p *People) BeginLink(ctx context.Context, w *Who, way session.Strength, from From) (*LinkAsk, error) {
 	if way != session.ByLoopback && way != session.ByApp && way != session.ByCode {
 		return nil, errWay
 	}
@@ -130,18 +124,8 @@ func readLink(tx *store.Tx, id string) (*store.Offer, *linkRequest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := new(linkRequest)
-	if err := json.Unmarshal(o.Data, r); err != nil {
-		return nil, nil, fmt.Errorf("reading request to link: %w", err)
-	}
-	return o, r, nil
-}
-
-func writeLink(tx *store.Tx, o *store.Offer, r *linkRequest) (err error) {
-	if o.Data, err = json.Marshal(r); err != nil {
-		return err
-	}
-	return tx.UpdateOffer(o)
+	r, err := dataOf[linkRequest](o)
+	return o, r, err
 }
 
 func endLinkRequests(tx *store.Tx, which func(*store.Offer, *linkRequest) bool) error {
@@ -150,9 +134,9 @@ func endLinkRequests(tx *store.Tx, which func(*store.Offer, *linkRequest) bool) 
 		return err
 	}
 	for _, o := range list {
-		r := new(linkRequest)
-		if err := json.Unmarshal(o.Data, r); err != nil {
-			return fmt.Errorf("reading request to link: %w", err)
+		r, err := dataOf[linkRequest](o)
+		if err != nil {
+			return err
 		}
 		if which(o, r) {
 			if err := tx.EndOffer(kindLink, o.ID); err != nil {
@@ -260,14 +244,14 @@ func (p *People) offerCodes(ctx context.Context, d *session.Device) (*attest.Lin
 			return err
 		}
 		for _, o := range list {
-			r := new(linkRequest)
-			if err := json.Unmarshal(o.Data, r); err != nil {
-				return fmt.Errorf("reading request to link: %w", err)
+			r, err := dataOf[linkRequest](o)
+			if err != nil {
+				return err
 			}
 			if r.Way != session.ByCode || r.Device != "" || !mayLink(d, r.Name, r.Way) {
 				continue
 			}
-			err := linkSession(tx, o)
+			err = linkSession(tx, o)
 			if errors.Is(err, errNotLinked) {
 				continue
 			}
@@ -316,7 +300,7 @@ func (p *People) ProveLink(ctx context.Context, d session.Device, proof *attest.
 		r.Device, r.Anchor, r.Agent, r.Proved = d.ID, d.Anchor, session.Cut(from.Address), tx.Now()
 		r.Value = linkDigest(o.ID, value)
 		o.Expires = tx.Now().Add(linkLife)
-		if err := writeLink(tx, o, r); err != nil {
+		if err := rewrite(tx, o, r); err != nil {
 			return err
 		}
 		reply = p.linkReply(o.ID, value, r.Way)

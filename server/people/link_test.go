@@ -23,7 +23,7 @@ func TestLinkEachWay(t *testing.T) {
 		o := newOffice(t)
 		o.staff()
 		w := o.sign("alice")
-		a, err := o.BeginLinkFrom(o.ctx(), w, way, From{"198.51.100.4", "Browser\n of now"})
+		a, err := o.BeginLink(o.ctx(), w, way, From{"198.51.100.4", "Browser\n of now"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,9 +339,9 @@ func TestLinkOfferRefusedAlike(t *testing.T) {
 	wantNo(t, "ended session", err, "link-refused")
 	_, err = o.ProveLink(o.ctx(), o.lap("laptop-alice"), o.proof(asked(w, a)), From{})
 	wantNo(t, "ended session's proof", err, "link-refused")
-	_, err = o.BeginLink(o.ctx(), w, session.ByLoopback)
+	_, err = o.BeginLink(o.ctx(), w, session.ByLoopback, From{w.Session.Address, w.Session.Browser})
 	wantNo(t, "ended session's request", err, "sign-in")
-	_, err = o.BeginLink(o.ctx(), o.sign("alice"), "telepathy")
+	_, err = o.BeginLink(o.ctx(), o.sign("alice"), "telepathy", somewhere)
 	wantNo(t, "way", err, "way-unknown")
 }
 
@@ -398,7 +398,7 @@ func TestSessionMoved(t *testing.T) {
 		if s := o.at(w); s.EndedAt.IsZero() || s.Cause != "session-moved" {
 			t.Errorf("%s: session %+v", laptop, s)
 		}
-		_, err = o.BeginLink(o.ctx(), w, session.ByLoopback)
+		_, err = o.BeginLink(o.ctx(), w, session.ByLoopback, From{w.Session.Address, w.Session.Browser})
 		wantNo(t, "afterwards", err, "sign-in")
 	}
 	if o.lap("new").Owner != "" {
@@ -446,7 +446,7 @@ func TestCodeDoesNotWeakenLink(t *testing.T) {
 	o.staff()
 	w := o.sign("alice")
 	strong := o.linkBy(w, "laptop-alice", session.ByLoopback)
-	_, err := o.BeginLink(o.ctx(), w, session.ByCode)
+	_, err := o.BeginLink(o.ctx(), w, session.ByCode, From{w.Session.Address, w.Session.Browser})
 	wantNo(t, "asking", err, "link-stronger")
 	// One that was asked for before the strong link came.
 	late := o.sign("alice")

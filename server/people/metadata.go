@@ -24,9 +24,6 @@ func number(pack *reference.MDS) int {
 // judging takes a while, and others wait for a transaction.
 const judgeAtOnce = 100
 
-// Metadata is the pack in use; nil without one.
-func (p *People) Metadata() *reference.MDS { return p.metadata.Load() }
-
 // SetMetadata puts a pack into use and judges every stored passkey by it again.
 // Sessions of a passkey whose model lost trust, or that is attested no more, end.
 // It returns how many passkeys are judged otherwise than before. After an error

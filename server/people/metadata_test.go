@@ -35,7 +35,7 @@ func (h *house) setMetadata(pack *reference.MDS) (changed int) {
 
 func TestMetadataChangesWhatIsThought(t *testing.T) {
 	h := newHouse(t)
-	if h.Metadata() != nil {
+	if h.metadata.Load() != nil {
 		t.Error("a pack from nowhere")
 	}
 	plain := h.join("alice", store.RolePerson)
@@ -47,7 +47,7 @@ func TestMetadataChangesWhatIsThought(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := h.setMetadata(h.pack(7, good.Entry(certified), bad.Entry(certified))); n != 2 || h.Metadata().Number != 7 {
+	if n := h.setMetadata(h.pack(7, good.Entry(certified), bad.Entry(certified))); n != 2 || h.metadata.Load().Number != 7 {
 		t.Errorf("%d are judged otherwise", n)
 	}
 	keys, err := h.Passkeys(t.Context(), plain.who())
@@ -103,7 +103,7 @@ func TestMetadataChangesWhatIsThought(t *testing.T) {
 	h.setMetadata(h.pack(11, good.Entry(certified), bad.Entry(certified)))
 	on(bad)
 	h.setMetadata(nil)
-	if acr := on(good).who().Session.ACR; acr != "muster:passkey" || h.Metadata() != nil {
+	if acr := on(good).who().Session.ACR; acr != "muster:passkey" || h.metadata.Load() != nil {
 		t.Errorf("acr without metadata is %s", acr)
 	}
 }

@@ -203,7 +203,7 @@ func asked(w *Who, a *LinkAsk) attest.LinkOffer {
 // begin, prove: the honest steps of a link.
 func (o *office) begin(w *Who, way session.Strength) *LinkAsk {
 	o.t.Helper()
-	a, err := o.BeginLink(o.ctx(), w, way)
+	a, err := o.BeginLink(o.ctx(), w, way, From{w.Session.Address, w.Session.Browser})
 	if err != nil {
 		o.t.Fatalf("beginning: %v", err)
 	}

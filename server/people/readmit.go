@@ -3,7 +3,6 @@ package people
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"muster/server/store"
@@ -40,14 +39,6 @@ type readmission struct {
 	Name   string `json:"name"`
 	Person string `json:"person"`
 	Code   string `json:"code"`
-}
-
-func readReadmission(o *store.Offer) (*readmission, error) {
-	r := new(readmission)
-	if err := json.Unmarshal(o.Data, r); err != nil {
-		return nil, fmt.Errorf("reading readmission: %w", err)
-	}
-	return r, nil
 }
 
 func (r *readmission) detail(id string) map[string]any {
@@ -137,7 +128,7 @@ func endReadmissions(tx *store.Tx, device string) error {
 		return err
 	}
 	for _, o := range list {
-		r, err := readReadmission(o)
+		r, err := dataOf[readmission](o)
 		if err != nil {
 			return err
 		}
@@ -159,7 +150,7 @@ func (p *People) Readmissions(ctx context.Context) (list []Readmitting, err erro
 			return err
 		}
 		for _, o := range offers {
-			r, err := readReadmission(o)
+			r, err := dataOf[readmission](o)
 			if err != nil {
 				return err
 			}
@@ -192,7 +183,7 @@ func (p *People) ApproveReadmission(ctx context.Context, w *Who, id string) erro
 			return errOwnApproval
 		}
 		by = now.actor()
-		r, err = readReadmission(o)
+		r, err = dataOf[readmission](o)
 		return err
 	})
 	if err != nil {

@@ -116,29 +116,14 @@ func (r *recovery) detail(id string) map[string]any {
 	return d
 }
 
-func parseRecovery(o *store.Offer) (*recovery, error) {
-	r := new(recovery)
-	if err := json.Unmarshal(o.Data, r); err != nil {
-		return nil, fmt.Errorf("reading recovery: %w", err)
-	}
-	return r, nil
-}
-
 // readRecovery reads a live one; ErrNotFound.
 func readRecovery(tx *store.Tx, id string) (*store.Offer, *recovery, error) {
 	o, err := tx.Offer(kindRecovery, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := parseRecovery(o)
+	r, err := dataOf[recovery](o)
 	return o, r, err
-}
-
-func writeRecovery(tx *store.Tx, o *store.Offer, r *recovery) (err error) {
-	if o.Data, err = json.Marshal(r); err != nil {
-		return err
-	}
-	return tx.UpdateOffer(o)
 }
 
 func addRecovery(tx *store.Tx, o *store.Offer, r *recovery) (err error) {
@@ -186,7 +171,7 @@ func clearWay(tx *store.Tx, person *store.Person) error {
 		if o.Person != person.ID {
 			continue
 		}
-		r, err := parseRecovery(o)
+		r, err := dataOf[recovery](o)
 		if err != nil {
 			return err
 		}
@@ -279,7 +264,7 @@ func (p *People) proveRecovery(tx *store.Tx, d *session.Device, proof *attest.Li
 	r.Proved, r.BegunAt = true, tx.Now()
 	r.Secret, r.Code = recoverySecret(o.ID, secret), recoveryCode(o.ID, code)
 	o.Expires = tx.Now().Add(recoveryAsk)
-	if err := writeRecovery(tx, o, r); err != nil {
+	if err := rewrite(tx, o, r); err != nil {
 		return nil, err
 	}
 	detail := r.detail(o.ID)
@@ -381,7 +366,7 @@ func (p *People) Recoveries(ctx context.Context, w *Who) (own, toApprove []*Reco
 			return err
 		}
 		for _, o := range list {
-			r, err := parseRecovery(o)
+			r, err := dataOf[recovery](o)
 			if err != nil {
 				return err
 			}

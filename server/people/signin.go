@@ -193,14 +193,11 @@ func (p *People) copied(ctx context.Context, s *session.Session) {
 		if err != nil || !now.EndedAt.IsZero() {
 			return err
 		}
-		if err := tx.EndSession(s.ID, causeCopied); err != nil {
-			return err
-		}
-		person, err := tx.Person(s.Person)
+		person, err := tx.Person(now.Person)
 		if err != nil {
 			return err
 		}
-		return audit(tx, Actor("person:"+person.Name), "session.end", s.ID, map[string]any{"cause": causeCopied})
+		return end(tx, Actor("person:"+person.Name), now, causeCopied)
 	})
 	if err != nil {
 		p.Log.Error("session of a copied cookie not ended; the copy is refused", "session", s.ID, "error", err)

@@ -85,9 +85,9 @@ func (p *People) Visit(ctx context.Context, code, host string, flow attest.Diges
 		if err != nil {
 			return nil, err
 		}
-		var v visit
-		if err := json.Unmarshal(o.Data, &v); err != nil {
-			return nil, fmt.Errorf("reading redirect code: %w", err)
+		v, err := dataOf[visit](o)
+		if err != nil {
+			return nil, err
 		}
 		// The form was checked when it was made; what is sent to a browser is checked
 		// where it leaves, too.

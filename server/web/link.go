@@ -80,7 +80,7 @@ func (s *site) linkBegin(w http.ResponseWriter, r *request) error {
 	if way != session.ByLoopback && way != session.ByApp && way != session.ByCode {
 		return badBody(nil)
 	}
-	ask, err := s.People.BeginLinkFrom(r.Context(), r.who, way, r.from)
+	ask, err := s.People.BeginLink(r.Context(), r.who, way, r.from)
 	if err != nil {
 		return err
 	}
