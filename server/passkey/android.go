@@ -27,14 +27,7 @@ const (
 
 // verifyAndroid is §8.4. Only what the trusted environment enforces counts.
 func (r *registration) verifyAndroid() (*proof, error) {
-	if err := r.has("alg", "sig", "x5c"); err != nil {
-		return nil, err
-	}
-	alg, err := r.algorithm()
-	if err != nil {
-		return nil, err
-	}
-	signature, err := r.bytes("sig")
+	alg, signature, err := r.signed("alg", "sig", "x5c")
 	if err != nil {
 		return nil, err
 	}

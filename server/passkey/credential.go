@@ -78,6 +78,14 @@ type Judgement struct {
 	Bad string `json:"bad,omitempty"`
 	// Weak are flags of weak evidence: rs1.
 	Weak []string `json:"weak,omitempty"`
+	// TPM is the one that holds the key, as an attested tpm statement's certificate
+	// names it: the vendor as in INTC, model and version in its own words; zero
+	// otherwise, and where the certificate does not say it clearly.
+	TPM struct {
+		Manufacturer string `json:"manufacturer,omitempty"`
+		Model        string `json:"model,omitempty"`
+		Version      string `json:"version,omitempty"`
+	} `json:"tpm,omitzero"`
 	// Pack is the number of the metadata that it was judged by; 0 without any.
 	Pack int `json:"pack,omitempty"`
 }

@@ -29,7 +29,7 @@ func (p *Party) judge(c *Credential) (j Judgement) {
 	j = Judgement{Evidence: None, Why: whyWrong, Model: reference.ModelName(c.AAGUID)}
 	defer func() {
 		if recover() != nil { // a panic proves nothing, and its model may still be bad
-			j.Evidence, j.Why, j.Certification, j.Level = None, whyWrong, "", 0
+			j.Evidence, j.Why, j.Certification, j.Level, j.TPM = None, whyWrong, "", 0, tpmName{}
 		}
 	}()
 	now := p.config.Now()
@@ -98,7 +98,7 @@ func (p *Party) judgeChain(j *Judgement, c *Credential, entry *reference.MDSEntr
 	// A status about one batch may name a certificate of the path that the statement
 	// left out, the root above all.
 	path := slices.Concat(append(chains, proved.chain)...)
-	j.Evidence, j.Why, j.Model = Attested, "", entry.Description
+	j.Evidence, j.Why, j.Model, j.TPM = Attested, "", entry.Description, proved.tpm
 	j.Bad = bad(entry.Statuses, path, now)
 	j.Certification, j.Level = certification(entry.Statuses, path, now)
 }

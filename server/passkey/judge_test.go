@@ -37,6 +37,13 @@ func TestAttested(t *testing.T) {
 				j.Certification != "FIDO_CERTIFIED_L2" || j.Bad != "" || j.Pack != 1 || len(j.Statuses) != 1 || j.Weak != nil {
 				t.Errorf("%s: judged %+v", format, j)
 			}
+			var tpm tpmName
+			if format == "tpm" {
+				tpm = tpmName{"IFX", "Software", "id:00010002"}
+			}
+			if j.TPM != tpm {
+				t.Errorf("%s: of the TPM %+v, want %+v", format, j.TPM, tpm)
+			}
 		}
 	}
 }
@@ -102,7 +109,7 @@ func TestUnattested(t *testing.T) {
 			l.know(a.Entry(certified))
 			c.change(l, a)
 			j := l.mustRegister(a).Judgement
-			if j.Evidence != c.evidence || j.Why != c.why || j.Certification != "" || j.Level != 0 || j.Model == "Software authenticator" {
+			if j.Evidence != c.evidence || j.Why != c.why || j.Certification != "" || j.Level != 0 || j.Model == "Software authenticator" || j.TPM != (tpmName{}) {
 				t.Errorf("judged %+v, want %s %s", j, c.evidence, c.why)
 			}
 		})

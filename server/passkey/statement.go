@@ -28,6 +28,7 @@ type proof struct {
 	// Predefined Values §3.6.3).
 	types []string
 	weak  []string
+	tpm   tpmName // of a tpm statement: what its certificate names
 }
 
 // Attestation statement formats (WebAuthn §8), those that are understood.
@@ -92,6 +93,18 @@ func (r *registration) algorithm() (int64, error) {
 	return a, nil
 }
 
+// signed is has, and reads alg and sig.
+func (r *registration) signed(names ...string) (alg int64, signature []byte, err error) {
+	if err := r.has(names...); err != nil {
+		return 0, nil, err
+	}
+	if alg, err = r.algorithm(); err != nil {
+		return 0, nil, err
+	}
+	signature, err = r.bytes("sig")
+	return alg, signature, err
+}
+
 // chain reads x5c.
 func (r *registration) chain() ([]*x509.Certificate, error) {
 	list, ok := r.statement["x5c"].([]any)
@@ -150,14 +163,7 @@ func (r *registration) verifyPacked() (*proof, error) {
 	if certified {
 		want = append(want, "x5c")
 	}
-	if err := r.has(want...); err != nil {
-		return nil, err
-	}
-	alg, err := r.algorithm()
-	if err != nil {
-		return nil, err
-	}
-	signature, err := r.bytes("sig")
+	alg, signature, err := r.signed(want...)
 	if err != nil {
 		return nil, err
 	}

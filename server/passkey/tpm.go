@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/binary"
 	"errors"
@@ -73,6 +72,8 @@ func (r *registration) verifyTPM() (*proof, error) {
 		return nil, fmt.Errorf("certInfo: %w", err)
 	}
 	p := &proof{chain: chain, types: []string{"attca"}}
+	names, _, _ := extension(chain[0], oidAltName())
+	p.tpm, _ = tpmNames(names)
 	if alg == rs1 {
 		p.weak = []string{weakRS1}
 	}
@@ -206,35 +207,6 @@ func checkAIK(cert *x509.Certificate) error {
 }
 
 func oidAltName() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 5, 29, 17} }
-
-// namesTPM tells whether subject alternative names have a directory name with the
-// manufacturer, model and version of a TPM (TCG EK Credential Profile §3.2.9).
-// Which they are says the chain.
-func namesTPM(der []byte) bool {
-	var names []asn1.RawValue
-	if rest, err := asn1.Unmarshal(der, &names); err != nil || len(rest) != 0 {
-		return false
-	}
-	found := map[int]bool{}
-	for _, n := range names {
-		var directory pkix.RDNSequence
-		if n.Class != asn1.ClassContextSpecific || n.Tag != 4 {
-			continue
-		}
-		if rest, err := asn1.Unmarshal(n.Bytes, &directory); err != nil || len(rest) != 0 {
-			return false
-		}
-		for _, set := range directory {
-			for _, a := range set {
-				value, isText := a.Value.(string)
-				if tcg := (asn1.ObjectIdentifier{2, 23, 133, 2}); len(a.Type) == 5 && a.Type[:4].Equal(tcg) && isText && value != "" {
-					found[a.Type[4]] = true
-				}
-			}
-		}
-	}
-	return found[1] && found[2] && found[3]
-}
 
 // fields reads the TPM's big-endian structures. After bytes that are not there, bad
 // stays set and everything is zero.

@@ -142,6 +142,9 @@ func FuzzStructures(f *testing.F) {
 		if tcg, err := asn1.Marshal(asn1.ObjectIdentifier{2, 23, 133, 2, 1}); err != nil || namesTPM(b) && !bytes.Contains(b, tcg) {
 			t.Fatalf("names a TPM: %x, %v", b, err)
 		}
+		if name, there := tpmNames(b); name != (tpmName{}) && (!there || len(name.Manufacturer+name.Model+name.Version) > 3*maxTPMName) {
+			t.Fatalf("the TPM %+v of %x", name, b)
+		}
 		if members, err := readObject(b); err == nil && (members == nil || !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{"))) {
 			t.Fatalf("client data %q", b)
 		}

@@ -14,8 +14,8 @@ import (
 	"muster/server/store"
 )
 
-// Imported tells what an import did.
-type Imported struct {
+// imported tells what an import did.
+type imported struct {
 	Added, Changed, Same int
 	Disabled             int `json:"disabled,omitempty"`
 }
@@ -105,15 +105,15 @@ func readRows(file []byte) ([]row, error) {
 // Import adds and changes persons from a file: JSON, a list of Invitation
 // without Device and Days, at most 10 MB. All or nothing; nobody is disabled by
 // being absent. What a row leaves out stays as it is.
-func (p *People) Import(ctx context.Context, by Actor, file []byte) (*Imported, error) {
+func (p *People) Import(ctx context.Context, by Actor, file []byte) (*imported, error) {
 	rows, err := readRows(file)
 	if err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(file)
-	var done *Imported
+	var done *imported
 	err = p.update(ctx, func(tx *store.Tx) error {
-		done = new(Imported)
+		done = new(imported)
 		if err := p.take(tx, by, rows, done); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (p *People) Import(ctx context.Context, by Actor, file []byte) (*Imported, 
 }
 
 // take keeps the rows, for an administrator.
-func (p *People) take(tx *store.Tx, by Actor, rows []row, done *Imported) error {
+func (p *People) take(tx *store.Tx, by Actor, rows []row, done *imported) error {
 	w, err := powerOf(tx, by)
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func inRow(n int, err error) error {
 }
 
 // takeRow adds or changes one person.
-func (p *People) takeRow(tx *store.Tx, by Actor, w power, r *row, there map[string]*store.Person, done *Imported) error {
+func (p *People) takeRow(tx *store.Tx, by Actor, w power, r *row, there map[string]*store.Person, done *imported) error {
 	old := there[r.Name]
 	if old == nil {
 		person := r.over(store.Person{Role: store.RolePerson, CreatedBy: string(by)})

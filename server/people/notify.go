@@ -53,6 +53,14 @@ var wordsOf = map[string]words{
 		"If you still need it, begin again."},
 	"recovered": {"Your account was recovered", "A new passkey replaced all that you had, and every session was ended.",
 		"If this was not you: tell an administrator at once, who can disable the account."},
+	"elevation-asked": {"You asked for privileged access", "Privileged access to {app} for {lasts} was asked for in your name: {why}. It waits for the approval of another person, of the group {approval} or an administrator.",
+		"There is nothing to do if this was you." + notMe},
+	"elevation-waits": {"Somebody asks for privileged access", "{person} asks for privileged access to {app} for {lasts}, and says: {why}. It waits for your approval, or another's of {approval}, for 15 minutes.",
+		"Approve or decline it at {origin} under Privileged access. Approve only what you know about."},
+	"elevation-granted": {"You have privileged access", "You have privileged access to {app} for {lasts}, let in by {by}: {why}.",
+		"It ends by itself; end it sooner under Privileged access." + notMe},
+	"bypass-added": {"You let a rule pass", "The rule {rule} is let pass for {of} until {until}, by {by}: {why}.",
+		"It ends by itself, or under Bypasses. If this was not you: end it at once." + notMe},
 	"readmission-asked": {"A laptop of yours waits for approval", "Your laptop {laptop} has new keys, and you asked to let it in again. It waits for an approver.",
 		"There is nothing to do." + notMe},
 	"laptop-readmitted": {"A laptop of yours was let in again", "Your laptop {laptop} has new keys, and was let in again by {by}.",
@@ -61,7 +69,8 @@ var wordsOf = map[string]words{
 
 // concernsAll are the kinds of which administrators hear by mail.
 func concernsAll(kind string) bool {
-	return strings.HasPrefix(kind, "recover") || kind == "link-relay-refused" || kind == "role-given"
+	return strings.HasPrefix(kind, "recover") || kind == "link-relay-refused" || kind == "role-given" ||
+		kind == "elevation-asked" || kind == "bypass-added"
 }
 
 // tellRole tells who gives somebody a role, and administrators: a thief who came to

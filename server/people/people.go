@@ -40,6 +40,10 @@ type Config struct {
 	ReadmitAlone bool
 	// Limits bound muster's own sessions that begin now.
 	Limits func() session.Limits
+	// Elevation tells on what terms a session gets an application for minutes; the
+	// error is a *Refusal where it may not, as it stands. It is called outside of
+	// transactions. nil: no application is opened so.
+	Elevation func(s *session.Session, app string) (ElevationTerms, error)
 	// RecoveryWait is how long a recovery by laptop waits after its approval.
 	RecoveryWait time.Duration
 	// Webhook tells that notices go to a webhook too; mail goes to persons who

@@ -90,7 +90,7 @@ func (h *house) join(name string, role store.Role) *visitor {
 	return h.accepts(link)
 }
 
-func (h *house) imports(file string) *Imported {
+func (h *house) imports(file string) *imported {
 	h.t.Helper()
 	done, err := h.Import(h.t.Context(), local, []byte(file))
 	if err != nil {

@@ -160,11 +160,11 @@ func TestImport(t *testing.T) {
 		{"name":"alice","display":"Alice Liddell","mail":"alice@muster.example","groups":["engineering"],"approvers":["bob"]},
 		{"name":"bob","role":"help_desk"}
 	]`)
-	if *done != (Imported{Added: 2}) {
+	if *done != (imported{Added: 2}) {
 		t.Errorf("did %+v", *done)
 	}
 	done = h.imports(`[{"name":"alice","groups":[]},{"name":"bob"},{"name":"carol"}]`)
-	if *done != (Imported{Added: 1, Changed: 1, Same: 1}) {
+	if *done != (imported{Added: 1, Changed: 1, Same: 1}) {
 		t.Errorf("did %+v", *done)
 	}
 	alice, err := h.PersonBy(t.Context(), "alice")

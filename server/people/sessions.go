@@ -117,7 +117,7 @@ func (p *People) SessionsOf(ctx context.Context, person string) (list []*session
 const sweepAtOnce = 500
 
 // Sweep ends the sessions that are over their limits and that nobody came back
-// with, lets the store forget what is long over, and once a day judges the passkeys
+// with, and elevations whose time is over, lets the store forget what is long over, and once a day judges the passkeys
 // again, since metadata ages. Call it every hour or so.
 func (p *People) Sweep(ctx context.Context) error {
 	return errors.Join(p.judgeAgain(ctx), p.sweepSessions(ctx))
@@ -141,6 +141,9 @@ func (p *People) sweepSessions(ctx context.Context) error {
 		if err := p.update(ctx, func(tx *store.Tx) error { return sweep(tx, some) }); err != nil {
 			return err
 		}
+	}
+	if err := p.update(ctx, func(tx *store.Tx) error { return endOverdue(tx, "") }); err != nil {
+		return err
 	}
 	return p.update(ctx, (*store.Tx).PurgePeople)
 }

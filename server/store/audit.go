@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"muster/attest"
@@ -97,14 +98,27 @@ func (t *Tx) AuditHead() (h AuditHead, err error) {
 
 // AuditLog lists entries behind a number, oldest first: at most limit.
 func (t *Tx) AuditLog(after uint64, limit int) (list []Entry, err error) {
-	err = t.entries(after, limit, func(e Entry) error {
+	err = t.entries(func(e Entry) error {
 		list = append(list, e)
 		return nil
-	})
+	}, "WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
 	return list, err
 }
 
-func (t *Tx) entries(after uint64, limit int, each func(Entry) error) error {
+// AuditBefore lists entries before a number, newest first: at most limit. 0 is
+// behind the last one.
+func (t *Tx) AuditBefore(before uint64, limit int) (list []Entry, err error) {
+	if before == 0 || before > math.MaxInt64 { // what SQLite can compare with
+		before = math.MaxInt64
+	}
+	err = t.entries(func(e Entry) error {
+		list = append(list, e)
+		return nil
+	}, "WHERE seq < ? ORDER BY seq DESC LIMIT ?", before, max(limit, 0))
+	return list, err
+}
+
+func (t *Tx) entries(each func(Entry) error, where string, args ...any) error {
 	return t.query(func(row scanner) error {
 		var e Entry
 		var at int64
@@ -118,8 +132,7 @@ func (t *Tx) entries(after uint64, limit int, each func(Entry) error) error {
 			return &AuditBreak{e.Seq, "a hash is cut"}
 		}
 		return each(e)
-	}, "SELECT seq, at, actor, action, subject, detail, prev, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",
-		after, limit)
+	}, "SELECT seq, at, actor, action, subject, detail, prev, hash FROM audit "+where, args...)
 }
 
 // VerifyAudit recomputes the whole chain and compares it with the heads that the
@@ -132,7 +145,7 @@ func (s *Store) VerifyAudit(ctx context.Context) (head AuditHead, err error) {
 	}
 	marks := auditMarks(lines)
 	err = s.View(ctx, func(t *Tx) error {
-		return t.entries(0, -1, func(e Entry) error {
+		return t.entries(func(e Entry) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -150,7 +163,7 @@ func (s *Store) VerifyAudit(ctx context.Context) (head AuditHead, err error) {
 			}
 			head = AuditHead{e.Seq, e.Hash}
 			return nil
-		})
+		}, "ORDER BY seq")
 	})
 	if err != nil {
 		return head, err

@@ -22,7 +22,8 @@ func (w *word) line(epoch uint64) line {
 }
 
 // DisablePerson bars a person and ends everything of theirs: sessions with their
-// visits, offers for them and by them, API tokens that they made. It is
+// visits and elevations, offers for them and by them, API tokens that they made,
+// bypasses for them and by them. It is
 // journalled: a restored backup does not bring the person back. Passkeys stay,
 // for EnablePerson. It returns how many sessions ended; again is no change.
 func (t *Tx) DisablePerson(id, cause string) (sessions int, err error) {
@@ -75,8 +76,8 @@ func (t *Tx) disable(w *word) (sessions int, err error) {
 		WHERE id = ?`, w.at, w.why, w.number, w.person)
 }
 
-// endGiven ends the offers that a person may take or has made, and the API
-// tokens that they made. Who made something may stand there by id, or as the
+// endGiven ends the offers that a person may take or has made, the API tokens that
+// they made, and the bypasses that they have or made. Who made something may stand there by id, or as the
 // audit log names people.
 func (t *Tx) endGiven(person string) error {
 	var name string
@@ -92,7 +93,9 @@ func (t *Tx) endGiven(person string) error {
 			return err
 		}
 	}
-	return nil
+	_, err := t.endBypasses("WHERE ended_at = 0 AND (person = ?1 OR created_by = ?1 OR created_by = ?2)",
+		person, actorPerson+name)
+	return err
 }
 
 // actorPerson is before a person's name where the audit log names who did it.

@@ -1,7 +1,8 @@
 // Package store keeps what the server must not forget: devices and their
 // anchors, where each device's statements stand, reports, boot logs, tokens,
-// policies, persons with their passkeys and sessions, one-time offers, notices
-// to send, and an audit log. It is one SQLite file with a revocation journal
+// policies, persons with their passkeys and sessions, privileged access for
+// minutes, rules that are let pass, one-time offers, keys that sign for gateways,
+// notices to send, and an audit log. It is one SQLite file with a revocation journal
 // beside it.
 //
 // It guarantees:
@@ -18,9 +19,12 @@
 //     revoked device ends under every name that it ever had.
 //   - Removed stays removed, and ended stays ended: a removed passkey's id can
 //     never be added again, by anyone; a disabled person has no session and gets
-//     none; an ended session, offer or API token has no way back, also for SQL
-//     that goes past the methods. Removals and the last word on each person
-//     (disabled or enabled) are journalled as revocations are.
+//     none; an ended session, offer, API token, elevation or bypass has no way
+//     back, also for SQL that goes past the methods. Removals and the last word on
+//     each person (disabled or enabled) are journalled as revocations are.
+//   - An elevation is granted once, to a live session, by another person than who
+//     asked, and ends in the transaction that ends its session. What a disabled
+//     person let pass, and what was let pass for them, has ended.
 //   - A one-time thing is taken once, by whichever of its takers committed; a
 //     secret of one kind is nothing to another.
 //   - A person's name is given once: persons are disabled, not deleted. Those who
@@ -30,11 +34,12 @@
 //     device gets new keys (see [Tx.RecentAnchors]).
 //   - A restored backup starts a new epoch, in which nonces, stored replies and
 //     tokens of the old one are void and every device must resync. All sessions
-//     with their visits read as ended with cause "restored", live offers and API
-//     tokens as ended. Persons, passkeys, notices (which may be sent again) and
-//     spent values stay; what was spent after the backup is forgotten, so what is
-//     spent must be bound to the epoch by its owner. Content of a pack older than
-//     its accepted number is not given out.
+//     with their visits read as ended with cause "restored", live offers, API
+//     tokens, elevations and bypasses as ended; signing keys are forgotten. Persons,
+//     passkeys, notices (which may be sent again) and spent values stay; what was
+//     spent after the backup is forgotten, so what is spent must be bound to the
+//     epoch by its owner. Content of a pack older than its accepted number is not
+//     given out.
 //   - Changes are told after they are durable, in order, and before the update
 //     that made them returns.
 //
@@ -46,8 +51,9 @@
 // state together (a machine's snapshot), it does not encrypt, and it judges
 // nothing: callers decide what to store.
 //
-// The database holds public keys, hashes of secrets, and one secret: the server
-// key. Its thief can compute the MAC secrets of all devices, but can sign for
-// none, and learns who the people are and which laptops they use, but cannot
-// sign in as any.
+// The database holds public keys, hashes of secrets, and two kinds of secrets: the
+// server key, and the keys that sign tokens for gateways. Its thief can compute the
+// MAC secrets of all devices, but can sign for none, and learns who the people are
+// and which laptops they use, but cannot sign in as any; whoever checks tokens
+// offline believes the thief's until the keys are removed. Backups hold the same.
 package store

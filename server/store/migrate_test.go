@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 var updateFixture = flag.Bool("store.update", false, "write the last schema's fixture anew")
@@ -19,8 +21,9 @@ var updateFixture = flag.Bool("store.update", false, "write the last schema's fi
 // The fixtures are databases as versions left them. Once released, neither they
 // nor the migrations that made them change.
 const (
-	firstFixture = "testdata/schema-1.sql"
-	lastFixture  = "testdata/schema-2.sql"
+	firstFixture  = "testdata/schema-1.sql"
+	secondFixture = "testdata/schema-2.sql"
+	lastFixture   = "testdata/schema-3.sql"
 )
 
 // fromFixture makes a database as the first version left it.
@@ -53,13 +56,17 @@ func TestOldDatabaseOpens(t *testing.T) {
 	if *updateFixture {
 		dump(t)
 	}
-	for _, fixture := range []string{firstFixture, lastFixture} {
+	for _, fixture := range []string{firstFixture, secondFixture, lastFixture} {
 		t.Run(filepath.Base(fixture), func(t *testing.T) { openOld(t, fixture) })
 	}
 }
 
 func openOld(t *testing.T, fixture string) {
-	old, fresh := openAt(t, fromFixtureOf(t, fixture)), openAt(t, newPath(t))
+	path := fromFixtureOf(t, fixture)
+	if fixture != lastFixture {
+		oldGateway(t, path)
+	}
+	old, fresh := openAt(t, path), openAt(t, newPath(t))
 	view(t, old, func(tx *Tx) error {
 		m, err := tx.Meta()
 		if err != nil || m.Tenant != strings.Repeat("0a", 16) || m.Epoch != 3 || m.Generation != 8 {
@@ -84,8 +91,12 @@ func openOld(t *testing.T, fixture string) {
 	if head, err := old.VerifyAudit(context.Background()); err != nil || head.Seq != 2 {
 		t.Errorf("audit: %d, %v", head.Seq, err)
 	}
-	if fixture == lastFixture {
+	wantOldGateway(t, old, fixture == lastFixture)
+	if fixture != firstFixture {
 		oldPeople(t, old)
+	}
+	if fixture == lastFixture {
+		oldElevation(t, old)
 	}
 	update(t, old, func(tx *Tx) error { return revoke(tx, "old", "admin", "old") })
 	a, b := schema(t, old), schema(t, fresh)
@@ -94,6 +105,60 @@ func openOld(t *testing.T, fixture string) {
 	if !slices.Equal(a, b) {
 		t.Errorf("the old database has schema\n%s\nand a new one\n%s", a, b)
 	}
+}
+
+// oldGateway adds one as the first versions wrote it.
+func oldGateway(t *testing.T, path string) {
+	t.Helper()
+	db, err := connect(path, writing, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO gateways (id, name, hash, apps, created_at, created_by)
+		VALUES ('edge', 'Edge', x'` + strings.Repeat("0c", 32) + `', '["wiki"]', 1, 'sam')`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantOldGateway: one that is older than dialects asks as it did, and no more.
+func wantOldGateway(t *testing.T, s *Store, last bool) {
+	t.Helper()
+	want := &Gateway{ID: "edge", Name: "Edge", Apps: []string{"wiki"}, Dialect: "authzen", CreatedAt: instant(1), CreatedBy: "sam"}
+	if last {
+		want = aGateway()
+	}
+	view(t, s, func(tx *Tx) error {
+		got, err := tx.Gateway("edge")
+		if err == nil && last {
+			want.CreatedAt = got.CreatedAt
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("gateway: %+v, %v", got, err)
+		}
+		return nil
+	})
+}
+
+// oldElevation checks what the last fixture has of privileged access.
+func oldElevation(t *testing.T, s *Store) {
+	t.Helper()
+	view(t, s, func(tx *Tx) error {
+		list, err := tx.Elevations("")
+		if err != nil || len(list) != 1 || list[0].Person != "p_alice" || list[0].ApprovedBy != "p_bob" {
+			t.Errorf("elevations: %+v, %v", list, err)
+		}
+		keys, err := tx.SigningKeys()
+		if err != nil || len(keys) != 1 || string(keys[0].Private) != "no key" {
+			t.Errorf("signing keys: %+v, %v", keys, err)
+		}
+		var bypasses int
+		err = tx.first([]any{&bypasses}, "SELECT count(*) FROM bypasses WHERE ended_at = 0 AND device = 'old'")
+		if bypasses != 1 {
+			t.Errorf("%d bypasses", bypasses)
+		}
+		return err
+	})
 }
 
 // oldPeople checks what the last fixture has of people.
@@ -136,6 +201,24 @@ func schema(t *testing.T, s *Store) (all []string) {
 	return all
 }
 
+// dumpGateway adds what schema 3 brought.
+func dumpGateway(tx *Tx) error {
+	if _, err := tx.AddGateway(aGateway()); err != nil {
+		return err
+	}
+	list, err := tx.Sessions("p_alice")
+	if err != nil {
+		return err
+	}
+	e := anElevation(list[0].ID, "p_alice", "admins", tx.Now())
+	if err := tx.AddElevation(e); err != nil {
+		return err
+	}
+	_, err = tx.GrantElevation(e.ID, "p_bob")
+	return errors.Join(err, tx.AddSigningKey(&SigningKey{ID: "k", Private: []byte("no key")}),
+		tx.AddBypass(&Bypass{Device: "old", Rule: "disk", Why: "why", CreatedBy: "sam", Expires: tx.Now().Add(time.Hour)}))
+}
+
 // dump writes the last fixture: schema and a few rows.
 func dump(t *testing.T) {
 	t.Helper()
@@ -166,25 +249,35 @@ func dump(t *testing.T) {
 				return err
 			}
 		}
+		if err := dumpGateway(tx); err != nil {
+			return err
+		}
 		return errors.Join(removeKey("bob")(tx), disable("p_bob")(tx))
 	})
 	var b strings.Builder
-	b.WriteString("-- A database of schema 2 with a few rows; test data, its keys are no keys.\n")
+	b.WriteString("-- A database of schema 3 with a few rows; test data, its keys are no keys.\n")
 	b.WriteString("PRAGMA application_id = 1836413812;\nPRAGMA foreign_keys = OFF;\n")
+	// Triggers come last: they let rows begin and change, not be there.
+	var triggers strings.Builder
 	for _, text := range schema(t, s) {
-		b.WriteString(text + ";\n")
+		to := &b
+		if strings.HasPrefix(text, "CREATE TRIGGER") {
+			to = &triggers
+		}
+		to.WriteString(text + ";\n")
 	}
 	view(t, s, func(tx *Tx) error {
 		for _, table := range []string{"devices", "hot", "anchors", "reports", "audit", "persons", "passkeys",
-			"passkey_states", "dead_passkeys", "sessions", "session_hot"} {
+			"passkey_states", "dead_passkeys", "sessions", "session_hot", "gateways", "elevations", "bypasses", "signing_keys"} {
 			if err := dumpTable(tx, &b, table); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	b.WriteString(triggers.String())
 	b.WriteString("INSERT INTO meta VALUES (1, '" + strings.Repeat("0a", 16) + "', x'" + strings.Repeat("0b", 32) + "', 3, 7, 'https://old.example', 0, 'old.example');\n")
-	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1), (2, 1);\n")
+	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1), (2, 1), (3, 1);\n")
 	if err := os.MkdirAll(filepath.Dir(lastFixture), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -214,9 +307,9 @@ func dumpTable(tx *Tx, b *strings.Builder, table string) error {
 // next is our migrations and one more.
 func next(t *testing.T, sql string) fs.FS {
 	t.Helper()
-	files := fstest.MapFS{"00003_next.sql": {Data: []byte("-- +goose Up\n" + sql)}}
+	files := fstest.MapFS{"00004_next.sql": {Data: []byte("-- +goose Up\n" + sql)}}
 	ours, err := fs.Glob(migrations(), "*.sql")
-	if err != nil || len(ours) != 2 {
+	if err != nil || len(ours) != 3 {
 		t.Fatal(ours, err)
 	}
 	for _, name := range ours {

@@ -60,7 +60,8 @@ func signInUntilKilled(t *testing.T, path string) {
 	all.Wait()
 }
 
-// signUp adds a person with a session, and an offer with the person's name as id.
+// signUp adds a person with a session, an elevation in it, and an offer with the
+// person's name as id.
 func signUp(t *testing.T, s *Store, name string) (id, secret string) {
 	update(t, s, func(tx *Tx) (err error) {
 		if err := errors.Join(tx.AddPerson(someone(name)), tx.AddPasskey(aPasskey(name, name+" key"))); err != nil {
@@ -71,6 +72,13 @@ func signUp(t *testing.T, s *Store, name string) (id, secret string) {
 			return err
 		}
 		id = one.ID
+		e := anElevation(id, one.Person, "", tx.Now())
+		if err := tx.AddElevation(e); err != nil {
+			return err
+		}
+		if _, err := tx.GrantElevation(e.ID, ""); err != nil {
+			return err
+		}
 		_, err = tx.AddOffer(&Offer{ID: name, Kind: "k", Expires: tx.Now().Add(time.Hour)})
 		return err
 	})
@@ -105,8 +113,9 @@ func checkPeople(t *testing.T, s *Store, acked map[string]bool) {
 			}
 			dead, err := tx.PasskeyRemoved([]byte("id of " + name + " key"))
 			live, last := one.EndedAt.IsZero(), name[len(name)-1]
+			elevated, e := tx.Elevations(one.ID)
 			switch {
-			case err != nil,
+			case err != nil, e != nil, live != (len(elevated) == 1 && !elevated[0].GrantedAt.IsZero()),
 				kind == "session" && (last == '0' || last == '5') && !live,
 				kind == "seen" && !one.SeenAt.After(one.CreatedAt),
 				kind == "ended" && live,

@@ -19,7 +19,8 @@ type Policy struct {
 const policyColumns = "digest, yaml, loaded_at, loaded_by, active"
 
 // ActivatePolicy makes a file, which the caller has checked, the active policy.
-// A version that was there before keeps when it was first loaded.
+// A version that was there before keeps when it was first loaded, and is from now
+// on by whoever loaded it last.
 func (t *Tx) ActivatePolicy(yaml []byte, by string) (attest.Digest, error) {
 	digest := attest.Digest(sha256.Sum256(yaml))
 	if _, err := t.exec("UPDATE policies SET active = 0 WHERE active = 1"); err != nil {
@@ -27,7 +28,7 @@ func (t *Tx) ActivatePolicy(yaml []byte, by string) (attest.Digest, error) {
 	}
 	t.changed(PolicyChanged, digest.String())
 	return digest, t.one(`INSERT INTO policies (`+policyColumns+`) VALUES (?, ?, ?, ?, 1)
-		ON CONFLICT (digest) DO UPDATE SET active = 1`, digest[:], yaml, millis(t.now), by)
+		ON CONFLICT (digest) DO UPDATE SET active = 1, loaded_by = excluded.loaded_by`, digest[:], yaml, millis(t.now), by)
 }
 
 // ActivePolicy reads the active one; ErrNotFound before the first.

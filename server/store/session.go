@@ -190,8 +190,8 @@ func (t *Tx) sessionLives(id string) error {
 	return nil
 }
 
-// EndSession ends one for ever, with the applications' cookies that hang on it
-// and the offers that only it may take; ended already is no change. Cause is a
+// EndSession ends one for ever, with the applications' cookies that hang on it, its
+// elevations and the offers that only it may take; ended already is no change. Cause is a
 // stable code.
 func (t *Tx) EndSession(id, cause string) error {
 	ended, err := t.endSessions("WHERE id = ? AND ended_at = 0", cause, id)
@@ -219,6 +219,9 @@ func (t *Tx) endSessions(where, cause string, args ...any) (ended int, err error
 		return 0, err
 	}
 	for _, id := range ids {
+		if _, err := t.endElevations("WHERE session = ? AND ended_at = 0", causeSessionOver, id); err != nil {
+			return 0, err
+		}
 		if err := t.one("UPDATE sessions SET ended_at = ?, cause = ? WHERE id = ?",
 			millis(t.now), cutCause(cause), id); err != nil {
 			return 0, err

@@ -162,6 +162,7 @@ func (t *Tx) beginEpoch(why string) error {
 	for _, void := range []string{
 		"DELETE FROM enrolments", // replies of the old epoch
 		"UPDATE tokens SET uses_left = 0",
+		"DELETE FROM signing_keys", // a copy of the backup can sign with them
 	} {
 		if _, err := t.exec(void); err != nil {
 			return err
@@ -184,6 +185,9 @@ func (t *Tx) beginEpoch(why string) error {
 // Visits are void with their sessions; a spent value stays spent.
 func (t *Tx) voidIssued() error {
 	if _, err := t.endSessions("WHERE ended_at = 0", causeRestored); err != nil {
+		return err
+	}
+	if _, err := t.endBypasses("WHERE ended_at = 0"); err != nil {
 		return err
 	}
 	for _, void := range []string{
