@@ -43,7 +43,8 @@ func housePure() []string {
 // houseTable is DESIGN's table of who may import whom.
 func houseTable() []houseRow {
 	contract := []string{"attest", "attest/posture"}
-	server := []string{"server/decide", "server/enroll", "server/gateway", "server/gateway/extauthz", "server/notice", "server/passkey",
+	server := []string{"server/decide", "server/enroll", "server/gateway", "server/gateway/extauthz",
+		"server/gateway/snippets", "server/gateway/token", "server/geo", "server/notice", "server/passkey",
 		"server/people", "server/reference", "server/session", "server/signals", "server/store", "server/verify"}
 	admin := []string{"github.com/danielgtaylor/huma/v2", "github.com/knadh/koanf", "github.com/prometheus/client_golang"}
 	both := []string{jsonPlain}
@@ -63,10 +64,17 @@ func houseTable() []houseRow {
 			why: "who may sign in and what they did about it, in one place under the pages, the API and the commands; it speaks no HTTP"},
 		{dir: "server/notice", muster: []string{"server/store"}, guarded: both, why: "the one place that sends: mail and webhooks, from the store's outbox"},
 		{dir: "server/decide", muster: []string{"attest/posture", "server/verify"}, pure: true, guarded: both,
-			foreign: []string{"cel.dev/cel-go", "cel.dev/expr", "github.com/goccy/go-yaml", "github.com/oschwald/maxminddb-golang/v2", "google.golang.org/genproto/googleapis/api/expr", jsonStrict},
+			foreign: []string{"cel.dev/cel-go", "cel.dev/expr", "github.com/goccy/go-yaml", "google.golang.org/genproto/googleapis/api/expr", jsonStrict},
 			why:     "inputs to Decision, pure; it owns its Session, Passkey and App; the policy file is YAML with CEL"},
 		{dir: "server/gateway", muster: []string{"server/decide", "server/session"}, foreign: []string{"github.com/go-jose/go-jose/v4", jsonStrict}, guarded: both,
 			why: "serves decisions; it cannot make one"},
+		{dir: "server/gateway/token", foreign: []string{"github.com/go-jose/go-jose/v4", jsonStrict}, guarded: both,
+			why: "tokens for gateways: keys, signing, verifying; knows no decision"},
+		{dir: "server/gateway/guard", guarded: both, why: "applications import it: the standard library and nothing of ours"},
+		{dir: "server/gateway/snippets", why: "what operators paste into their gateways, as files"},
+		{dir: "server/gateway/gatewaytest", muster: []string{"server/gateway/snippets"}, guarded: []string{"os/exec", "testing"},
+			tests: true, why: "starts real gateways for tests"},
+		{dir: "server/geo", foreign: []string{"github.com/oschwald/maxminddb-golang/v2"}, why: "where an address is, from an operator's file"},
 		{dir: "server/gateway/extauthz", muster: []string{"server/decide", "server/gateway", "server/session"}, guarded: both,
 			foreign: []string{"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/genproto/googleapis/rpc", "google.golang.org/protobuf"},
 			why:     "the one package that links gRPC"},
@@ -78,13 +86,13 @@ func houseTable() []houseRow {
 		{dir: "server/web", muster: append(server, contract...), foreign: admin, guarded: both, why: "pages over everything"},
 		{dir: "server", muster: append(append([]string{"server/web"}, server...), contract...), foreign: append([]string{jsonStrict}, admin...), guarded: both,
 			why: "the route table joins everything; no TPM library: enroll has the structures"},
-		{dir: "server/localserve", muster: append([]string{"server", "server/decide", "server/verify", "server/store"}, contract...),
+		{dir: "server/localserve", muster: append([]string{"server", "server/decide", "server/gateway/guard", "server/verify", "server/store"}, contract...),
 			guarded: []string{jsonPlain, "os/exec"}, why: "the whole product in one command: starts the go tool and the agent, a process of its own"},
 		{dir: "server/servertest", muster: append([]string{"server", "server/web", "server/passkey/passkeytest", "attest/tpm", "attest/softkey", "attest/tpmtest"}, append(server, contract...)...),
 			foreign: []string{jsonStrict}, guarded: []string{jsonPlain, "os/exec", "testing"}, tests: true, why: "starts server and agent for tests"},
 		{dir: "server/browsertest", foreign: []string{"github.com/chromedp/chromedp", "github.com/chromedp/cdproto"}, guarded: []string{jsonPlain, "os/exec", "testing"},
 			tests: true, why: "the one home of the browser"},
-		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/verify", "server/store", "server/enroll", "attest/posture"},
+		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/verify", "server/store", "server/enroll", "server/gateway/snippets", "attest/posture"},
 			foreign: []string{"github.com/alecthomas/kong", jsonStrict}, guarded: both, why: "wiring, one file a command"},
 	}...)
 }
@@ -133,6 +141,8 @@ func houseExportedFree() map[string]string {
 	return map[string]string{
 		"attest/posture": "one type for each claim",
 		"attest":         "every message of the protocol",
+		"server/decide":  "one type for each input of a policy",
+		"server/gateway": "one name for each dialect and endpoint, and for what each is given",
 		"server/store":   "one method set over every kind of row",
 		"server/verify":  "levels, tiers and classes are one vocabulary each, and a reason or finding is a name",
 	}
