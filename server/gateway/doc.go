@@ -1,9 +1,14 @@
-// Package gateway serves decisions to those who enforce them: here to programs,
-// by AuthZEN 1.0; the forward-auth dialects, ext_authz and tokens join it.
+// Package gateway serves decisions to those who enforce them: to gateways by
+// forward authentication, each kind in its own dialect; to programs by AuthZEN 1.0;
+// and what a token is worth by introspection. Envoy's ext_authz is package extauthz.
+// README.md beside it is the reference for who writes a gateway's configuration.
 //
 // It decides nothing and keeps nothing: it asks a lookup for the answer that was
-// made when an input last changed. It guarantees that a caller without a known
-// credential learns nothing, that a credential sees only its applications, and
-// that every error on the way is a decision of false or a refusal, never an
-// allow.
+// made when an input last changed, and says it in the form that the caller can act
+// on. It guarantees that a caller without a known credential learns nothing; that a
+// credential is good for its dialect and its applications only; that nothing a
+// client sends chooses either; that every identity header is set whenever a request
+// may pass; and that every error, panic and delay on the way is a refusal.
+//
+// It does not guarantee that the gateway does as it is told.
 package gateway

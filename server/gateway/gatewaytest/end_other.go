@@ -1,0 +1,7 @@
+//go:build !linux
+
+package gatewaytest
+
+import "os/exec"
+
+func end(*exec.Cmd) {}
