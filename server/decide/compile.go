@@ -19,14 +19,32 @@ type condition struct {
 	program cel.Program
 	// reads are the fields that it names, in order, each once.
 	reads []string
-	// byApp: it names app, so it must be evaluated for each application.
+	// parts are the same for each part of it that && joins, as it is written.
+	parts [][]string
+	// about is of whom they tell.
+	about subject
+	// byApp: it names app, or what depends on it, so it must be evaluated for each
+	// application.
 	byApp bool
+	// opens: it asks whether something is unknown, so that to know more can change
+	// what it came to.
+	opens bool
+	// costly: what it costs is not bounded by how it is written, so that CEL counts.
+	costly bool
 	// lapses are its comparisons of ages.
 	lapses []lapse
+	// apps are the ids of applications that app.id is compared with.
+	apps []written
 }
 
-// byDevice reports whether it names device.
-func (c *condition) byDevice() bool { return len(c.reads) > 0 }
+// constant reports whether it is the same whoever asks for whatever.
+func (c *condition) constant() bool { return c.about == 0 && !c.byApp }
+
+// written is a text at a place of a condition.
+type written struct {
+	text string
+	at   fault // without a text
+}
 
 // fault is a defect of a condition at a place in its text.
 type fault struct {
@@ -58,11 +76,16 @@ func (e *environment) compile(text string) (*condition, []fault) {
 	c := &condition{text: text}
 	w := &walk{env: e, tree: checked.NativeRep(), into: c}
 	w.visit(ast.NavigateAST(w.tree))
+	w.part(ast.NavigateAST(w.tree))
 	if w.faults != nil {
 		return nil, w.faults
 	}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if c.costly {
+		options = append(options, cel.CostLimit(maxCost))
+	}
 	var err error
-	c.program, err = e.cel.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	c.program, err = e.cel.Program(checked, options...)
 	if err != nil {
 		return nil, []fault{{1, 1, err.Error()}}
 	}
@@ -114,8 +137,8 @@ func startOfName(text, name string, line, column int) int {
 	return column
 }
 
-// refuseWords looks for what the type checker would only call undeclared: inputs
-// that come later, and variables that would hide an input.
+// refuseWords looks for what the type checker would not say in so many words:
+// variables that would hide an input, and what is not part of the language.
 func (e *environment) refuseWords(tree *ast.AST) []fault {
 	var faults []fault
 	at := func(x ast.Expr, format string, args ...any) {
@@ -124,13 +147,6 @@ func (e *environment) refuseWords(tree *ast.AST) []fault {
 	}
 	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(x ast.Expr) {
 		switch x.Kind() {
-		case ast.IdentKind:
-			word := root(x.AsIdent())
-			for _, coming := range comingWords() {
-				if word == coming {
-					at(x, "%s comes with sign-in: use device and app until then", word)
-				}
-			}
 		case ast.ComprehensionKind:
 			for _, word := range []string{x.AsComprehension().IterVar(), x.AsComprehension().IterVar2()} {
 				if e.reserved(word) {
@@ -154,16 +170,24 @@ type walk struct {
 }
 
 func (w *walk) refuse(x ast.Expr, format string, args ...any) {
-	loc := w.tree.SourceInfo().GetStartLocation(x.ID())
-	f := fault{max(loc.Line(), 1), loc.Column() + 1, fmt.Sprintf(format, args...)}
+	f := w.place(x)
+	f.text = fmt.Sprintf(format, args...)
 	if name, ok := dotted(x); ok {
 		f.column = startOfName(w.into.text, name, f.line, f.column)
 	}
 	w.faults = append(w.faults, f)
 }
 
+// place is where an expression begins.
+func (w *walk) place(x ast.Expr) fault {
+	loc := w.tree.SourceInfo().GetStartLocation(x.ID())
+	return fault{line: max(loc.Line(), 1), column: loc.Column() + 1}
+}
+
 func (w *walk) visit(x ast.NavigableExpr) {
 	switch x.Kind() {
+	case ast.ComprehensionKind:
+		w.into.costly = true
 	case ast.IdentKind:
 		w.name(x)
 	case ast.LiteralKind:
@@ -182,14 +206,38 @@ func (w *walk) name(x ast.NavigableExpr) {
 	switch i, isField := w.env.index[name]; {
 	case isField:
 		w.noteRead(name)
-		if w.env.fields[i].since != nil {
+		f := &w.env.fields[i]
+		w.into.about |= f.about
+		if f.since != nil {
 			w.age(x, name)
+		}
+		if f.turns != nil { // by the application's elevations
+			w.into.byApp = true
+			w.into.lapses = append(w.into.lapses, lapse{field: i, turns: true})
 		}
 	case name == appID || name == appSensitivity:
 		w.into.byApp = true
 	case name == unknownName:
 		w.refuse(x, "nothing is ever equal to UNKNOWN: write is_unknown(device.firewall) for the claim that you mean")
 	}
+}
+
+// part notes what each operand of the outermost && reads: of a condition that is
+// false, the first that is false is what went wrong.
+func (w *walk) part(x ast.NavigableExpr) {
+	if x.Kind() == ast.CallKind && x.AsCall().FunctionName() == operators.LogicalAnd {
+		for _, operand := range x.Children() {
+			w.part(operand)
+		}
+		return
+	}
+	var reads []string
+	for _, name := range ast.MatchDescendants(x, ast.KindMatcher(ast.IdentKind)) {
+		if path := strings.TrimPrefix(name.AsIdent(), "."); w.env.isField(path) {
+			reads = append(reads, path)
+		}
+	}
+	w.into.parts = append(w.into.parts, reads)
 }
 
 func (w *walk) noteRead(name string) {
@@ -215,8 +263,17 @@ func (w *walk) call(x ast.NavigableExpr) {
 	args := call.Args()
 	switch call.FunctionName() {
 	case isUnknown, isPresent:
-		if path, ok := dotted(args[0]); !ok || root(path) != "device" {
-			w.refuse(x, "takes one name that begins with device.")
+		w.into.opens = w.into.opens || call.FunctionName() == isUnknown
+		if path, ok := dotted(args[0]); !ok || !w.env.isField(strings.TrimPrefix(path, ".")) {
+			w.refuse(x, "takes one name of an input, as in is_unknown(device.firewall)")
+		}
+	case inNetwork:
+		for _, arg := range args[1:] {
+			if text, ok := literalString(arg); !ok {
+				w.refuse(arg, "a network must be written down, as in '10.0.0.0/8'")
+			} else if _, err := parseNetwork(text); err != nil {
+				w.refuse(arg, "%v", err)
+			}
 		}
 	case versionAtLeast:
 		want, ok := literalString(args[1])
@@ -224,6 +281,7 @@ func (w *walk) call(x ast.NavigableExpr) {
 			w.refuse(args[1], "the version to compare with must be written down, as in '14.2'")
 		}
 	case overloads.Matches:
+		w.into.costly = true
 		pattern := args[len(args)-1] // a call and a member call have it last
 		if _, ok := literalString(pattern); !ok {
 			w.refuse(pattern, "a regular expression must be written down as one string")
@@ -244,11 +302,17 @@ func (w *walk) call(x ast.NavigableExpr) {
 	}
 }
 
-// known refuses a string that the field beside it can never be.
+// known refuses a string that the field beside it can never be, and notes one that
+// must be an application.
 func (w *walk) known(name, value ast.Expr) {
 	path, ok := dotted(name)
-	i, isField := w.env.index[strings.TrimPrefix(path, ".")]
+	path = strings.TrimPrefix(path, ".")
+	i, isField := w.env.index[path]
 	text, isText := literalString(value)
+	if ok && isText && path == appID {
+		w.into.apps = append(w.into.apps, written{text, w.place(value)})
+		return
+	}
 	if !ok || !isField || !isText || len(w.env.fields[i].values) == 0 {
 		return
 	}

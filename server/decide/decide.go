@@ -3,19 +3,26 @@ package decide
 import (
 	"time"
 
+	"cel.dev/cel-go/interpreter"
+
+	"muster/attest/posture"
 	"muster/server/verify"
 )
 
-// Decide answers for one device and one application. It is pure: the same policy
-// and inputs give the same Decision. It does not fail: what goes wrong denies,
-// with the code internal.
+// Decide answers for one visitor, or device, and one application, without a
+// request: rules that name it are not met. It is pure: the same policy and inputs
+// give the same Decision. It does not fail: what goes wrong denies, with the code
+// internal.
 func (p *Policy) Decide(in Inputs) (d Decision) {
 	defer func() {
 		if recover() != nil {
 			d = internalError()
 		}
 	}()
-	return p.look(&in).decide(in.App)
+	l := p.look(&in)
+	d = l.decide(in.App)
+	l.close()
+	return d
 }
 
 // DecideAll answers for one device and every application that devices may ask
@@ -35,9 +42,11 @@ func (p *Policy) DecideAll(in Inputs) (all map[string]Decision) {
 		}
 	}
 	l := p.look(&in)
+	l.same = make(map[int]ruling, len(p.rules))
 	for id := range all {
 		all[id] = l.decide(id)
 	}
+	l.close()
 	return all
 }
 
@@ -46,21 +55,33 @@ func internalError() Decision {
 	return Decision{Reasons: []Reason{standingReason(codeInternal)}}
 }
 
-// look is one device under one policy, for any application.
+// look is somebody, or a laptop by itself, under one policy, for any application.
 type look struct {
 	policy  *Policy
 	in      *Inputs
 	reading reading
-	// same has what rules came to that are the same for every application.
+	frame   *interpreter.ExecutionFrame // of reading, for CEL
+	// same has what rules came to that are the same for every application; nil when
+	// only one is asked for.
 	same map[int]ruling
+	// prepare: rules that name the request go to residual instead.
+	prepare  bool
+	residual []use
 }
 
 func (p *Policy) look(in *Inputs) *look {
-	return &look{
-		policy: p, in: in,
-		reading: reading{env: p.env, result: &in.Device, now: in.Now},
-	}
+	l := &look{policy: p, in: in, reading: reading{env: p.env, in: in, now: in.Now, known: in.known()}}
+	return l.open()
 }
+
+// open makes the frame; close gives it back. One that a panic kept is lost, which
+// is right.
+func (l *look) open() *look {
+	l.frame, _ = interpreter.NewExecutionFrame(&l.reading) // refuses only what is no activation
+	return l
+}
+
+func (l *look) close() { l.frame.Close() }
 
 func (l *look) decide(id string) Decision {
 	d := Decision{Outcome: Allow, Reasons: []Reason{}, Policy: l.policy.digest}
@@ -69,27 +90,42 @@ func (l *look) decide(id string) Decision {
 		d.Outcome, d.Reasons = Deny, []Reason{standingReason(codeAppUnknown)}
 		return d
 	}
+	if v := l.in.Visitor; v != nil && v.Session.Over != "" {
+		return NoSession(v.Session.Over)
+	}
 	standing, last := l.standing()
 	d.Reasons = append(d.Reasons, standing...)
 	if !last {
-		d.Until = l.lease()
 		a := &l.policy.apps[i]
 		l.reading.app = a
+		d.Until = l.lease()
+		l.sessionLimits(&d, a)
+		l.elevation(&d, a)
 		for _, u := range a.rules {
 			l.apply(&d, u)
 		}
 	}
+	d.settle()
+	return d
+}
+
+// settle finds the outcome from the reasons that count.
+func (d *Decision) settle() {
 	for i := range d.Reasons {
 		if r := &d.Reasons[i]; r.counts() {
 			d.Outcome = min(d.Outcome, r.Outcome)
 		}
 	}
-	return d
+	d.Elevated = d.Elevated && d.Outcome >= Restrict
 }
 
-// standing has the reasons that need no rule. With last the rules do not matter:
-// there is nothing to judge, or nothing that could help.
+// standing has the reasons about the laptop that need no rule. With last the rules
+// do not matter: there is nothing to judge, or nothing that could help. A visitor
+// without a link has no laptop; one that sleeps still counts.
 func (l *look) standing() (reasons []Reason, last bool) {
+	if !l.laptop() {
+		return nil, false
+	}
 	if !l.in.HasResult {
 		return []Reason{standingReason(codeNoReport)}, true
 	}
@@ -112,33 +148,51 @@ func (l *look) standing() (reasons []Reason, last bool) {
 	return reasons, false
 }
 
+// laptop reports whether there must be one.
+func (l *look) laptop() bool { return l.in.Visitor == nil || l.in.Visitor.Session.Link.present() }
+
 // stale reports whether the lease of the report has ended. It runs from the
 // nonce's issue, by the server's clock; one that lies ahead of that clock is not
 // believed.
-func (l *look) stale() bool {
-	issued := l.in.Device.IssuedAt
-	return issued.IsZero() || issued.After(l.in.Now.Add(futureSlack)) ||
-		!l.in.Now.Before(issued.Add(l.policy.reportAge))
+func (l *look) stale() bool { return lapsed(l.in.Device.IssuedAt, l.policy.reportAge, l.in.Now) }
+
+// lapsed reports whether something that lasts so long since a time is over; it is,
+// where that time is unknown or lies in the future.
+func lapsed(since time.Time, lasts time.Duration, now time.Time) bool {
+	return since.IsZero() || since.After(now.Add(futureSlack)) || !now.Before(since.Add(lasts))
 }
 
-// lease is when that changes.
-func (l *look) lease() time.Time {
-	issued := l.in.Device.IssuedAt
-	if issued.IsZero() {
+// lapses is when that changes next.
+func lapses(since time.Time, lasts time.Duration, now time.Time) time.Time {
+	if since.IsZero() {
 		return time.Time{}
 	}
-	return earlier(afterNow(issued.Add(-futureSlack), l.in.Now), afterNow(issued.Add(l.policy.reportAge), l.in.Now))
+	return earlier(afterNow(since.Add(-futureSlack), now), afterNow(since.Add(lasts), now))
+}
+
+// lease is when staleness changes.
+func (l *look) lease() time.Time {
+	if !l.laptop() {
+		return time.Time{}
+	}
+	return lapses(l.in.Device.IssuedAt, l.policy.reportAge, l.in.Now)
 }
 
 // apply adds what one rule says.
 func (l *look) apply(d *Decision, u use) {
+	if u.request && l.prepare {
+		if l.mayApply(u) {
+			l.residual = append(l.residual, u)
+		}
+		return
+	}
 	r := &l.policy.rules[u.rule]
-	for _, c := range []*condition{r.scope, r.condition} {
+	for _, c := range [...]*condition{r.scope, r.condition} {
 		if c == nil || (c == r.scope && u.always) {
 			continue
 		}
 		for _, lapse := range c.lapses {
-			d.Until = earlier(d.Until, lapse.next(&l.policy.env.fields[lapse.field], &l.in.Device, l.in.Now))
+			d.Until = earlier(d.Until, lapse.next(&l.reading))
 		}
 	}
 	got := l.ruling(u)
@@ -150,22 +204,36 @@ func (l *look) apply(d *Decision, u use) {
 		reason.Grace = end
 		d.Until = earlier(d.Until, end)
 	}
+	if end := l.bypassed(r); !end.IsZero() {
+		reason.Bypass = end
+		d.Until = earlier(d.Until, end)
+	}
+	if cap(d.Reasons) == 0 { // who misses one rule mostly misses several
+		d.Reasons = make([]Reason, 0, 4)
+	}
 	d.Reasons = append(d.Reasons, reason)
+}
+
+// bypassed is until when an administrator lets the rule pass; zero for not.
+func (l *look) bypassed(r *rule) (end time.Time) {
+	for _, b := range l.in.Bypasses {
+		if b.Rule == r.id && b.Ends.After(l.reading.now) && b.Ends.After(end) {
+			end = b.Ends
+		}
+	}
+	return end
 }
 
 // ruling evaluates a rule, once for all applications where they make no
 // difference.
 func (l *look) ruling(u use) ruling {
 	r := &l.policy.rules[u.rule]
-	if !u.always || r.condition.byApp {
-		return r.rule(&l.reading, u.always)
+	if l.same == nil || !u.always || r.condition.byApp {
+		return r.rule(l.frame, u.always)
 	}
 	got, done := l.same[u.rule]
 	if !done {
-		if l.same == nil {
-			l.same = make(map[int]ruling, len(l.policy.rules))
-		}
-		got = r.rule(&l.reading, true)
+		got = r.rule(l.frame, true)
 		l.same[u.rule] = got
 	}
 	return got
@@ -173,12 +241,27 @@ func (l *look) ruling(u use) ruling {
 
 // reason says in words why a rule is not met.
 func (l *look) reason(r *rule, that finding) Reason {
-	claim, own := l.reading.culprit(r.condition, that)
 	reason := Reason{
-		Code: r.id, Claim: claim, Outcome: r.otherwise, ReportOnly: r.reportOnly,
-		Unknown: that.holds == unsure, Text: r.text, Fix: r.fix,
+		Code: r.id, Outcome: r.otherwise, ReportOnly: r.reportOnly,
+		Unknown: that.holds == unsure, Text: r.text, Fix: r.fix, Person: l.reading.person(r, that),
 	}
-	text, fix := l.policy.env.advice(claim, l.in.Device.Device.Platform, own, reason.Unknown)
+	of, own := l.reading.culprit(r.condition, that)
+	unknown := reason.Unknown
+	if of != nil {
+		if of.about == aboutDevice && l.reading.known&aboutDevice == 0 && l.in.Visitor != nil {
+			// What is missing is not the claim, but the laptop that would make it.
+			of, unknown = l.policy.env.field("session.link.state"), false
+		}
+		reason.Claim = of.claim
+	}
+	if reason.Text != "" && reason.Fix != "" {
+		return reason
+	}
+	var platform posture.Platform
+	if l.reading.known&aboutDevice != 0 {
+		platform = l.in.Device.Device.Platform
+	}
+	text, fix := l.policy.env.advice(l.policy.env.saying(of), platform, own, unknown)
 	if reason.Text == "" {
 		reason.Text = text
 	}

@@ -54,7 +54,7 @@ func TestConditions(t *testing.T) {
 		condition string
 		want      bool
 	}{
-		{"true", true},
+		{"device.level >= SOFTWARE && true", true},
 		{"device.disk_encryption.state == YES", true},
 		{"device.disk_encryption.state == NO", false},
 		{"device.disk_encryption.state in [YES, NO]", true},
@@ -211,8 +211,8 @@ func TestZeroDenies(t *testing.T) {
 	var none *Policy
 	for name, d := range map[string]Decision{
 		"zero decision": {}, "no policy": none.Decide(healthy("wiki")), "zero policy": new(Policy).Decide(healthy("wiki")),
-		"zero inputs": load(t, that("true")).Decide(Inputs{}), "zero result": load(t, that("true")).Decide(Inputs{App: "wiki", HasResult: true}),
-		"missing from a map": load(t, that("true")).DecideAll(healthy(""))["prod"],
+		"zero inputs": load(t, that(always)).Decide(Inputs{}), "zero result": load(t, that(always)).Decide(Inputs{App: "wiki", HasResult: true}),
+		"missing from a map": load(t, that(always)).DecideAll(healthy(""))["prod"],
 	} {
 		if d.Outcome != Deny {
 			t.Errorf("%s: %+v", name, d)
@@ -256,13 +256,17 @@ func TestDecideAll(t *testing.T) {
 	in.Device.Claims.Firewall.State = posture.No
 	in.Device.Device.Level = verify.TPMUnverified
 	all := p.DecideAll(in)
+	devices := 0
 	for _, a := range p.Apps() {
-		in.App = a.ID
+		if in.App = a.ID; !a.Devices {
+			continue
+		}
+		devices++
 		if got, want := all[a.ID], p.Decide(in); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: together %+v, alone %+v", a.ID, got, want)
 		}
 	}
-	if len(all) != len(p.Apps()) || all["wiki"].Outcome != Allow || all["prod-admin"].Outcome != Deny {
+	if len(all) != devices || devices < 2 || all["wiki"].OfDevice().Outcome != Allow || all["mail"].Outcome != Deny {
 		t.Errorf("decided %+v", all)
 	}
 }

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -40,19 +39,13 @@ const (
 	appSensitivity = "app.sensitivity"
 )
 
-// comingWords are the inputs that come with sign-in, and may not be used before.
-func comingWords() []string {
-	return []string{"passkey", "session", "user", "request", "elevation"}
-}
-
 // environment is the policy language: CEL's own environment, and the fields by
 // the names under which CEL asks for them.
 type environment struct {
 	cel    *cel.Env
 	fields []field
 	index  map[string]int                                 // path to place in fields
-	names  map[string]bool                                // constants
-	blank  map[string]*types.Unknown                      // one per field, shared: an Unknown never changes
+	names  map[string]bool                                // constants and the first words of fields
 	claims map[string]func(*verify.Result) *posture.Claim // by wire name
 	// words are what people read of each claim.
 	words map[string]sentences
@@ -61,9 +54,9 @@ type environment struct {
 // newEnvironment builds it. An error is a defect of ours.
 func newEnvironment() (*environment, error) {
 	e := &environment{
-		fields: fields(), index: map[string]int{}, names: map[string]bool{},
-		blank: map[string]*types.Unknown{}, claims: map[string]func(*verify.Result) *posture.Claim{},
-		words: sayings(),
+		fields: fields(), index: map[string]int{}, names: map[string]bool{"app": true},
+		claims: map[string]func(*verify.Result) *posture.Claim{},
+		words:  sayings(),
 	}
 	options := []cel.EnvOption{
 		cel.StdLib(cel.StdLibSubset(standardSubset())),
@@ -75,13 +68,16 @@ func newEnvironment() (*environment, error) {
 	}
 	options = append(options, comparisons()...)
 	options = append(options, functions()...)
+	options = append(options, networkFunction())
 	for i, f := range e.fields {
 		e.index[f.path] = i
-		e.blank[f.path] = types.NewUnknown(int64(i)+1, types.NewAttributeTrail(f.path))
 		options = append(options, cel.Variable(f.path, f.typ))
 	}
 	for _, c := range claims() {
 		e.claims[c.name] = c.of
+	}
+	for word := range subjects() {
+		e.names[word] = true
 	}
 	for _, c := range constants() {
 		e.names[c.name] = true
@@ -92,6 +88,26 @@ func newEnvironment() (*environment, error) {
 		return nil, fmt.Errorf("build the policy language: %w", err)
 	}
 	return e, nil
+}
+
+func (e *environment) isField(path string) bool {
+	_, ok := e.index[path]
+	return ok
+}
+
+// field finds one that is certainly there.
+func (e *environment) field(path string) *field { return &e.fields[e.index[path]] }
+
+// saying is under what the words for a field are: its path, where it has words of
+// its own, else its claim.
+func (e *environment) saying(f *field) string {
+	if f == nil {
+		return ""
+	}
+	if _, own := e.words[f.path]; own {
+		return f.path
+	}
+	return f.claim
 }
 
 // standardSubset is what is taken of CEL's library: logic, equality, lists,
@@ -122,7 +138,7 @@ func standardSubset() *env.LibrarySubset {
 
 // comparisons declares <, <=, > and >= for what has an order.
 func comparisons() []cel.EnvOption {
-	ordered := []*cel.Type{cel.IntType, cel.DurationType, sourceType, tierType, levelType, sensitivityType}
+	ordered := []*cel.Type{cel.IntType, cel.DurationType, sourceType, tierType, levelType, sensitivityType, strengthType, certificationType}
 	declare := func(operator, id string, holds func(int) bool) cel.EnvOption {
 		var options []cel.FunctionOpt
 		for _, t := range ordered {
@@ -210,9 +226,7 @@ func dotted(e ast.Expr) (string, bool) {
 
 // reserved reports whether a word may not name the variable of all(), exists()
 // and their like: it would hide an input.
-func (e *environment) reserved(word string) bool {
-	return word == "device" || word == "app" || e.names[word] || slices.Contains(comingWords(), word)
-}
+func (e *environment) reserved(word string) bool { return e.names[word] }
 
 // root is the first word of a dotted name.
 func root(name string) string {

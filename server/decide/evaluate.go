@@ -8,9 +8,9 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/interpreter"
 
 	"muster/attest/posture"
-	"muster/server/verify"
 )
 
 // truth is what a condition came to. The zero value says that nobody could tell.
@@ -31,12 +31,16 @@ type finding struct {
 	err error
 }
 
-// reading is one look at a device for an application: what CEL asks for inputs.
+// reading is one look at somebody, and a laptop, for an application: what CEL asks
+// for inputs.
 type reading struct {
-	env    *environment
-	app    *app
-	result *verify.Result
-	now    time.Time
+	env     *environment
+	app     *app
+	in      *Inputs
+	request *Request // nil until the check
+	now     time.Time
+	// known is of whom anything is; all other fields are unknown.
+	known subject
 	// seen, where set, is told of every field that was asked for.
 	seen func(path string, value ref.Val)
 }
@@ -48,12 +52,13 @@ func (r *reading) ResolveName(name string) (any, bool) {
 	if !ok {
 		return r.ofApp(name)
 	}
-	value := r.env.fields[i].value(r.result, r.now)
+	f := &r.env.fields[i]
+	value := f.value(r)
 	if r.seen != nil {
 		r.seen(name, value)
 	}
 	if value == nil {
-		return r.env.blank[name], true
+		return f.blank, true
 	}
 	return value, true
 }
@@ -71,8 +76,13 @@ func (r *reading) ofApp(name string) (any, bool) {
 // Parent is none (cel.Activation).
 func (r *reading) Parent() cel.Activation { return nil }
 
-// evaluate runs the condition. Only CEL's own true and false are an answer.
+// evaluate runs the condition. Only CEL's own true and false are an answer. An
+// *interpreter.ExecutionFrame may be used for many conditions that are not costly:
+// of those CEL keeps nothing in it.
 func (c *condition) evaluate(r cel.Activation) finding {
+	if frame, shared := r.(*interpreter.ExecutionFrame); shared && c.costly {
+		r = frame.Scope()
+	}
 	value, _, err := c.program.Eval(r)
 	if err != nil {
 		return finding{err: fmt.Errorf("evaluate %q: %w", short(c.text), err)}
@@ -126,19 +136,26 @@ func (r *rule) rule(look cel.Activation, always bool) ruling {
 	return got
 }
 
-// culprit is the claim that a reason is about, with the reason that the claim
-// itself has: the first that is unknown where that is why, else the first that
-// is no, else the first that the rule names.
-func (r *reading) culprit(c *condition, f finding) (claim string, own posture.Reason) {
-	paths := f.unknown
-	if len(paths) == 0 {
-		paths = c.reads
+// culprit is the field that a reason is about, with the reason that its claim itself
+// has: the first that is unknown, where that is why; else of the part that is false
+// the first whose claim is no, else its first.
+func (r *reading) culprit(c *condition, f finding) (of *field, own posture.Reason) {
+	paths := c.reads
+	if len(f.unknown) > 0 {
+		paths = nil
+		for _, path := range c.reads { // in the order in which the rule names them
+			if slices.Contains(f.unknown, path) {
+				paths = append(paths, path)
+			}
+		}
+	} else if len(c.parts) > 1 && f.holds == no {
+		paths = r.falsePart(c)
 	}
 	for _, path := range paths {
-		name := r.env.fields[r.env.index[path]].claim
-		proper := r.proper(name)
-		if claim == "" || (proper != nil && proper.State == posture.No && len(f.unknown) == 0) {
-			claim, own = name, ""
+		this := r.env.field(path)
+		proper := r.proper(this)
+		if of == nil || (proper != nil && proper.State == posture.No && len(f.unknown) == 0) {
+			of, own = this, ""
 			if proper != nil {
 				own = proper.Reason
 			}
@@ -147,13 +164,59 @@ func (r *reading) culprit(c *condition, f finding) (claim string, own posture.Re
 			}
 		}
 	}
-	return claim, own
+	return of, own
 }
 
-// proper returns the claim of a name; nil for level, report, quote and device.
-func (r *reading) proper(name string) *posture.Claim {
-	if of := r.env.claims[name]; of != nil {
-		return of(r.result)
+// falsePart is what the part reads at which a condition turned out false: CEL looks
+// from left to right and stops there.
+func (r *reading) falsePart(c *condition) []string {
+	again, last := *r, ""
+	again.seen = func(path string, _ ref.Val) { last = path }
+	c.evaluate(&again)
+	for _, part := range c.parts {
+		if slices.Contains(part, last) {
+			return part
+		}
+	}
+	return c.reads
+}
+
+// proper returns the claim of a field; nil for level, report, quote, device and
+// all that is not of a laptop, and where there is no laptop.
+func (r *reading) proper(f *field) *posture.Claim {
+	if of := r.env.claims[f.claim]; of != nil && r.known&aboutDevice != 0 {
+		return of(&r.in.Device)
 	}
 	return nil
+}
+
+// person reports whether an unmet rule is about who asks and how, not about the
+// laptop: the laptop's part of it is met, or not what was in the way.
+func (r *reading) person(u *rule, that finding) bool {
+	about := u.about()
+	switch {
+	case about&(aboutVisitor|aboutRequest) == 0:
+		return false
+	case about&aboutDevice == 0:
+		return true
+	case that.holds == unsure && len(that.unknown) == 0:
+		return false // a failure could be of either
+	}
+	for _, path := range that.unknown {
+		if r.env.field(path).about == aboutDevice {
+			return false
+		}
+	}
+	for _, path := range u.condition.reads {
+		if proper := r.proper(r.env.field(path)); proper != nil && proper.State == posture.No {
+			return false
+		}
+	}
+	if that.holds == unsure {
+		return true
+	}
+	// Whoever asked, this laptop would not do.
+	alone := *r
+	alone.known &= aboutDevice
+	return u.condition.evaluate(&alone).holds != no
 }

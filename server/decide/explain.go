@@ -12,8 +12,11 @@ import (
 
 // Explanation is a decision with everything that it rests on.
 type Explanation struct {
-	App      string        `json:"app"`
+	App string `json:"app"`
+	// Device is the laptop; empty when there is none. User is who asks; empty when a
+	// laptop asks by itself.
 	Device   string        `json:"device"`
+	User     string        `json:"user,omitempty"`
 	At       time.Time     `json:"at"`
 	Decision Decision      `json:"decision"`
 	Rules    []RuleAccount `json:"rules"` // all of the policy, in its order
@@ -25,9 +28,11 @@ type RuleAccount struct {
 	// Applies is yes, no, or unknown, which applies as well.
 	Applies string `json:"applies"`
 	// Met is yes, no or unknown; empty where the rule does not apply.
-	Met  string `json:"met,omitempty"`
-	For  string `json:"for,omitempty"` // the condition as written
-	That string `json:"that"`
+	Met string `json:"met,omitempty"`
+	// Request: the rule names the request, of which nothing is known here.
+	Request bool   `json:"request,omitempty"`
+	For     string `json:"for,omitempty"` // the condition as written
+	That    string `json:"that"`
 	// Unknown has the fields because of which one of the two could not be told.
 	Unknown []string `json:"unknown,omitempty"`
 	// Failures are what CEL said where a condition failed.
@@ -40,17 +45,25 @@ type RuleAccount struct {
 
 // Explain decides and says why, rule by rule. Its Decision is that of
 // [Policy.Decide]. Rules are not looked at where they do not matter: an unknown
-// application, a device without a report, a revoked one.
+// application, a session that is over, a device without a report, a revoked one.
 func (p *Policy) Explain(in Inputs) (e Explanation) {
 	defer func() {
 		if recover() != nil {
 			e = Explanation{App: in.App, At: in.Now, Decision: internalError()}
 		}
 	}()
-	e = Explanation{App: in.App, Device: in.Device.Device.ID, At: in.Now, Decision: p.Decide(in)}
+	e = Explanation{App: in.App, At: in.Now, Decision: p.Decide(in)}
 	i, named := p.byID[in.App]
 	l := p.look(&in)
-	if _, last := l.standing(); !named || last {
+	defer l.close()
+	if l.laptop() {
+		e.Device = in.Device.Device.ID
+	}
+	if in.Visitor != nil {
+		e.User = in.Visitor.User.Name
+	}
+	over := in.Visitor != nil && in.Visitor.Session.Over != ""
+	if _, last := l.standing(); !named || over || last {
 		return e
 	}
 	l.reading.app = &p.apps[i]
@@ -68,7 +81,7 @@ func (p *Policy) Explain(in Inputs) (e Explanation) {
 
 // account evaluates the rule afresh, noting what it reads.
 func (r *rule) account(look reading) RuleAccount {
-	a := RuleAccount{ID: r.id, That: strings.TrimSpace(r.condition.text)}
+	a := RuleAccount{ID: r.id, Request: r.about()&aboutRequest != 0, That: strings.TrimSpace(r.condition.text)}
 	seen := map[string]bool{}
 	look.seen = func(path string, value ref.Val) {
 		if seen[path] {
@@ -118,7 +131,6 @@ func shown(v ref.Val) string {
 		switch value := v.Value().(type) {
 		case string:
 			return strconv.Quote(value) // it came from the device
-
 		case time.Duration:
 			return "duration('" + value.String() + "')"
 		default:
@@ -142,6 +154,8 @@ func (e Explanation) Text(w io.Writer) error {
 			b.WriteString("    does not count: the rule only reports\n")
 		case !r.Grace.IsZero():
 			fmt.Fprintf(&b, "    does not count before %s (grace)\n", r.Grace.UTC().Format(time.RFC3339))
+		case !r.Bypass.IsZero():
+			fmt.Fprintf(&b, "    does not count before %s (bypass)\n", r.Bypass.UTC().Format(time.RFC3339))
 		}
 	}
 	for _, r := range e.Rules {
@@ -157,6 +171,8 @@ func (a *RuleAccount) text(b *strings.Builder) {
 		fmt.Fprintf(b, "- %s does not apply\n", a.ID)
 	case a.Met == word(yes):
 		fmt.Fprintf(b, "+ %s is met\n", a.ID)
+	case a.Request && a.Met == word(unsure):
+		fmt.Fprintf(b, "? %s depends on the request\n", a.ID)
 	case a.Met == word(no):
 		fmt.Fprintf(b, "x %s is not met\n", a.ID)
 	default:

@@ -19,13 +19,39 @@ type field struct {
 	path  string // device.disk_encryption.state
 	claim string // what it belongs to, for reasons and fixes
 	typ   *cel.Type
+	about subject // set by fields, from the path
 	// values are all that a string can be; empty when it can be anything.
 	values []string
 	// read returns nil for what is not known. Fields of an unknown claim are
-	// unknown whatever their detail says.
-	read func(*verify.Result) ref.Val
+	// unknown whatever their detail says. It is only called where there is
+	// somebody, or something, of whom the field tells.
+	read func(*reading) ref.Val
 	// since is set instead of read for an age: now less that time.
-	since func(*verify.Result) time.Time
+	since func(*reading) time.Time
+	// turns, where set, is the next instant at which time alone changes what read
+	// or since return; zero for never.
+	turns func(*reading) time.Time
+	// blank is the field when it is unknown: shared, since an Unknown never changes.
+	blank *types.Unknown
+}
+
+// subject is whom a field tells of. Several are a set.
+type subject uint8
+
+const (
+	aboutDevice subject = 1 << iota
+	aboutVisitor
+	aboutRequest
+)
+
+// subjects are the inputs of the language by their first word; app is always
+// known, and is not among them.
+func subjects() map[string]subject {
+	return map[string]subject{
+		"device":  aboutDevice,
+		"session": aboutVisitor, "passkey": aboutVisitor, "user": aboutVisitor, "elevation": aboutVisitor,
+		"request": aboutRequest,
+	}
 }
 
 // futureSlack is how far a time may lie ahead of the server's clock, since
@@ -33,32 +59,45 @@ type field struct {
 const futureSlack = verify.MaxSkew
 
 // value reads the field; nil means unknown.
-func (f *field) value(r *verify.Result, now time.Time) ref.Val {
+func (f *field) value(r *reading) ref.Val {
+	if r.known&f.about == 0 {
+		return nil
+	}
 	if f.since == nil {
 		return f.read(r)
 	}
 	at := f.since(r)
-	if at.IsZero() || at.After(now.Add(futureSlack)) {
+	if at.IsZero() || at.After(r.now.Add(futureSlack)) {
 		return nil
 	}
-	return types.Duration{Duration: now.Sub(at)}
+	return types.Duration{Duration: r.now.Sub(at)}
 }
 
-// fields is the vocabulary of device, in the order of the README.
+// fields is the whole vocabulary but for app, in the order of the README.
 func fields() []field {
 	list := registered()
 	for _, c := range claims() {
 		list = append(list, c.fields()...)
 	}
-	return append(list, details()...)
+	for _, part := range [][]field{
+		details(), sessionFields(), linkFields(), passkeyFields(), crossChecks(), userFields(), elevationFields(), requestFields(),
+	} {
+		list = append(list, part...)
+	}
+	about := subjects()
+	for i := range list {
+		list[i].about = about[root(list[i].path)]
+		list[i].blank = types.NewUnknown(int64(i)+1, types.NewAttributeTrail(list[i].path))
+	}
+	return list
 }
 
-// registered are the facts that the server itself has of a device; they are
-// never unknown, except for a quote that never came.
+// registered are the facts that the server itself has of a device; where there is
+// a device they are never unknown, except for a quote that never came.
 func registered() []field {
 	text := func(path string, read func(*verify.Device) string, values ...string) field {
 		return field{path: "device." + path, claim: "device", typ: cel.StringType, values: values,
-			read: func(r *verify.Result) ref.Val { return types.String(read(&r.Device)) }}
+			read: func(r *reading) ref.Val { return types.String(read(&r.in.Device.Device)) }}
 	}
 	return []field{
 		text("id", func(d *verify.Device) string { return d.ID }),
@@ -66,16 +105,16 @@ func registered() []field {
 		text("owner", func(d *verify.Device) string { return d.Owner }),
 		text("ownership", ownership, string(verify.ClassCorporate), string(verify.ClassBYOD), string(verify.ClassContractor), string(verify.ClassShared)),
 		text("platform", func(d *verify.Device) string { return string(d.Platform) }, string(posture.Linux), string(posture.Windows), string(posture.Darwin)),
-		{path: "device.level", claim: "level", typ: levelType, read: func(r *verify.Result) ref.Val {
-			if r.Device.Level > verify.TPMHardware {
+		{path: "device.level", claim: "level", typ: levelType, read: func(r *reading) ref.Val {
+			if r.in.Device.Device.Level > verify.TPMHardware {
 				return nil
 			}
-			return symbol{levelType, uint8(r.Device.Level)}
+			return symbol{levelType, uint8(r.in.Device.Device.Level)}
 		}},
-		{path: "device.tier", claim: "device", typ: tierType, read: func(r *verify.Result) ref.Val { return tierValue(r.Tier) }},
-		{path: "device.findings", claim: "device", typ: cel.ListType(cel.StringType), read: findings},
-		{path: "device.age", claim: "report", typ: cel.DurationType, since: func(r *verify.Result) time.Time { return r.IssuedAt }},
-		{path: "device.quote_age", claim: "quote", typ: cel.DurationType, since: func(r *verify.Result) time.Time { return r.QuotedAt }},
+		{path: "device.tier", claim: "device", typ: tierType, read: func(r *reading) ref.Val { return tierValue(r.in.Device.Tier) }},
+		{path: "device.findings", claim: "device", typ: cel.ListType(cel.StringType), read: func(r *reading) ref.Val { return findings(&r.in.Device) }},
+		{path: "device.age", claim: "report", typ: cel.DurationType, since: func(r *reading) time.Time { return r.in.Device.IssuedAt }},
+		{path: "device.quote_age", claim: "quote", typ: cel.DurationType, since: func(r *reading) time.Time { return r.in.Device.QuotedAt }},
 	}
 }
 
@@ -136,26 +175,26 @@ const bootClaim = "boot"
 // with the claim: a reason that were readable while nobody could tell would let
 // `reason != 'plain-volume'` open.
 func (c claim) fields() []field {
-	known := func(read func(*verify.Result, *posture.Claim) ref.Val) func(*verify.Result) ref.Val {
-		return func(r *verify.Result) ref.Val {
-			proper := c.of(r)
+	known := func(read func(*verify.Result, *posture.Claim) ref.Val) func(*reading) ref.Val {
+		return func(r *reading) ref.Val {
+			proper := c.of(&r.in.Device)
 			if !told(proper.State) {
 				return nil
 			}
-			return read(r, proper)
+			return read(&r.in.Device, proper)
 		}
 	}
 	path := "device." + c.name
 	return []field{
-		{path: path + ".state", claim: c.name, typ: stateType, read: func(r *verify.Result) ref.Val { return stateValue(c.of(r).State) }},
+		{path: path + ".state", claim: c.name, typ: stateType, read: func(r *reading) ref.Val { return stateValue(c.of(&r.in.Device).State) }},
 		{path: path + ".reason", claim: c.name, typ: cel.StringType,
 			read: known(func(_ *verify.Result, p *posture.Claim) ref.Val { return types.String(p.Reason) })},
 		{path: path + ".source", claim: c.name, typ: sourceType,
 			read: known(func(_ *verify.Result, p *posture.Claim) ref.Val { return sourceValue(p.Source) })},
 		{path: path + ".tier", claim: c.name, typ: tierType,
 			read: known(func(r *verify.Result, _ *posture.Claim) ref.Val { return tierValue(r.Tiers[c.name]) })},
-		{path: path + ".age", claim: c.name, typ: cel.DurationType, since: func(r *verify.Result) time.Time {
-			if proper := c.of(r); told(proper.State) {
+		{path: path + ".age", claim: c.name, typ: cel.DurationType, since: func(r *reading) time.Time {
+			if proper := c.of(&r.in.Device); told(proper.State) {
 				return proper.ObservedAt
 			}
 			return time.Time{}
@@ -166,11 +205,20 @@ func (c claim) fields() []field {
 // told reports whether somebody could tell. A state outside the three is not.
 func told(s posture.State) bool { return s == posture.Yes || s == posture.No }
 
+// The states as CEL has them, made once: every rule about a claim reads one.
+var (
+	stateYes ref.Val = symbol{stateType, uint8(posture.Yes)}
+	stateNo  ref.Val = symbol{stateType, uint8(posture.No)}
+)
+
 func stateValue(s posture.State) ref.Val {
-	if !told(s) {
-		return nil
+	switch s {
+	case posture.Yes:
+		return stateYes
+	case posture.No:
+		return stateNo
 	}
-	return symbol{stateType, uint8(s)}
+	return nil
 }
 
 func sourceValue(s posture.Source) ref.Val {

@@ -20,8 +20,8 @@ type detailOf[D any] struct {
 }
 
 func (d detailOf[D]) field(name string, typ *cel.Type, read func(*D) ref.Val) field {
-	return field{path: "device." + d.claim + "." + name, claim: d.claim, typ: typ, read: func(r *verify.Result) ref.Val {
-		if of := d.of(r); told(of.State) {
+	return field{path: "device." + d.claim + "." + name, claim: d.claim, typ: typ, read: func(r *reading) ref.Val {
+		if of := d.of(&r.in.Device); told(of.State) {
 			return read(&of.Detail)
 		}
 		return nil
@@ -69,8 +69,8 @@ func (d detailOf[D]) list(name string, read func(*D) []string) field {
 
 // age is the time since one that the detail names.
 func (d detailOf[D]) age(name string, read func(*D) time.Time) field {
-	return field{path: "device." + d.claim + "." + name, claim: d.claim, typ: cel.DurationType, since: func(r *verify.Result) time.Time {
-		if of := d.of(r); told(of.State) {
+	return field{path: "device." + d.claim + "." + name, claim: d.claim, typ: cel.DurationType, since: func(r *reading) time.Time {
+		if of := d.of(&r.in.Device); told(of.State) {
 			return read(&of.Detail)
 		}
 		return time.Time{}

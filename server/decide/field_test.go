@@ -95,12 +95,14 @@ func TestUnknownClaimHidesDetail(t *testing.T) {
 	var r verify.Result
 	fill(reflect.ValueOf(&r.Claims).Elem())
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	look := reading{in: &Inputs{HasResult: true}, now: now, known: aboutDevice}
 	known := func(state posture.State) (n int) {
 		for _, c := range r.Claims.Each() {
 			c.State = state
 		}
+		look.in.Device = r
 		for _, f := range fields() {
-			if isClaim := strings.Count(f.path, ".") == 2; isClaim && f.value(&r, now) != nil {
+			if isClaim := f.about == aboutDevice && strings.Count(f.path, ".") == 2; isClaim && f.value(&look) != nil {
 				n++
 				if state != posture.Yes && state != posture.No {
 					t.Errorf("%s is known while its claim is %d", f.path, state)
@@ -123,10 +125,11 @@ func TestZeroDetailIsUnknown(t *testing.T) {
 	for _, c := range r.Claims.Each() {
 		c.State = posture.Yes
 	}
+	look := reading{in: &Inputs{Device: r, HasResult: true}, now: noon(), known: aboutDevice}
 	proper := map[string]bool{"state": true, "reason": true, "source": true}
 	for _, f := range fields() {
 		parts := strings.Split(f.path, ".")
-		if len(parts) == 3 && !proper[parts[2]] && f.value(&r, time.Now()) != nil {
+		if f.about == aboutDevice && len(parts) == 3 && !proper[parts[2]] && f.value(&look) != nil {
 			t.Errorf("%s is known of a detail that is empty", f.path)
 		}
 	}

@@ -6,8 +6,9 @@ import (
 )
 
 // advice is what a person reads of a claim that is no or unknown: what is wrong,
-// and what to do about it on their platform. The administrator's own sentences
-// in the policy come before it.
+// and what to do about it on their platform; claim may be the path of a field that
+// has words of its own. The administrator's own sentences in the policy come before
+// it.
 func (e *environment) advice(claim string, platform posture.Platform, own posture.Reason, unknown bool) (text, fix string) {
 	s, ok := e.words[claim]
 	if !ok { // the rule names no claim
@@ -36,6 +37,13 @@ func (e *environment) advice(claim string, platform posture.Platform, own postur
 		fix = s.darwin
 	}
 	if fix == "" {
+		fix = s.anywhere
+	}
+	if fix == "" && platform == "" && unknown {
+		// No laptop at all, rather than one of which this could not be told.
+		fix = "Link this laptop first, so that it can be looked at."
+	}
+	if fix == "" {
 		fix = "Ask an administrator what this rule needs on your laptop."
 	}
 	return text, fix
@@ -55,10 +63,16 @@ func (p *Policy) Advice(claim string, platform posture.Platform, c posture.Claim
 type sentences struct {
 	no, unknown            string
 	linux, windows, darwin string
+	// anywhere is the fix where the one of the system is absent, or no laptop is
+	// known.
+	anywhere string
 }
 
 // standingReason is a reason that needs no rule.
 func standingReason(code string) Reason {
+	if r, ok := visitorStanding(code); ok {
+		return r
+	}
 	r := Reason{Code: code, Claim: "device", Outcome: Deny}
 	switch code {
 	case codeAppUnknown:

@@ -2,12 +2,14 @@ package decide
 
 import "maps"
 
-// sayings has the words for every claim, and for level, report, quote and
-// device.
+// sayings has the words for every claim, for level, report, quote and device, and
+// for who asks and how; those of single fields by their paths.
 func sayings() map[string]sentences {
 	all := systemSayings()
 	maps.Copy(all, peopleSayings())
 	maps.Copy(all, deviceSayings())
+	maps.Copy(all, visitorSayings())
+	maps.Copy(all, visitorFieldSayings())
 	return all
 }
 

@@ -20,6 +20,9 @@ func FuzzPolicyLoad(f *testing.F) {
 	f.Add([]byte(text))
 	f.Add([]byte(that("device.firewall.state == YES")))
 	f.Add([]byte(graceful))
+	f.Add([]byte(residual))
+	f.Add([]byte(visitorRules + requestRules))
+	f.Add([]byte("apps: [{id: a, sensitivity: low, elevation: {lasts: 15m, approval: ops}}]\nrequire: [{id: b, that: \"in_network(request.address, '10.0.0.0/8')\"}]\n"))
 	f.Add([]byte("apps: [{id: a, sensitivity: low}]\r\nrequire:\r\n- id: b\r\n  that: \"x \\\r\n    y\"\r\n"))
 	f.Add([]byte("apps: &a [*a]\n"))
 	f.Add([]byte("require: |+9\n ?\n"))
@@ -50,6 +53,14 @@ func FuzzPolicyLoad(f *testing.F) {
 			d, e := p.Decide(in), again.Explain(in)
 			if d.Outcome != e.Decision.Outcome || len(d.Reasons) != len(e.Decision.Reasons) || !d.Until.Equal(e.Decision.Until) {
 				t.Fatalf("two loads decide %+v and %+v", d, e.Decision)
+			}
+			in = visiting(a.ID)
+			r := p.Prepare(in)
+			if d := r.For(asking(), in.Now.Add(time.Minute)); d.Outcome > r.Decision.Outcome && in.Now.Add(time.Minute).Before(r.Decision.Until) {
+				t.Fatalf("the request loosens %+v to %+v", r.Decision, d)
+			}
+			if d := p.Decide(in); a.Elevation.Lasts > 0 && d.Outcome > StepUp {
+				t.Fatalf("without an elevation %+v", d)
 			}
 		}
 	})

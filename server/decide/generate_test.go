@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,8 +15,9 @@ import (
 	"muster/server/verify"
 )
 
-// generator writes conditions over device without is_unknown: every operator,
-// function and macro of the language.
+// generator writes conditions over all inputs without is_unknown: every operator,
+// function and macro of the language. The cross-checks of passkeys are left out: they
+// are false, not unknown, where one side is.
 type generator struct {
 	rng *rand.Rand
 	// locals are the string variables of the comprehensions around.
@@ -32,7 +34,7 @@ func (g *generator) word() string {
 	return g.pick("'a'", "'b'", "'12'", "''")
 }
 func (g *generator) list() string {
-	return g.pick("device.boot_security.lsm", "device.patches.packages", "['a', '12']", "[]", "["+g.text(0)+", 'b']")
+	return g.pick("device.boot_security.lsm", "device.patches.packages", "user.groups", "session.amr", "passkey.weak", "['a', '12']", "[]", "["+g.text(0)+", 'b']")
 }
 
 func (g *generator) text(depth int) string {
@@ -42,7 +44,8 @@ func (g *generator) text(depth int) string {
 	if depth > 0 && g.rng.IntN(4) == 0 {
 		return fmt.Sprintf("(%s ? %s : %s)", g.bool(depth-1), g.text(depth-1), g.text(0))
 	}
-	return g.pick("device.os.version", "device.os.id", "device.firewall.reason", g.word())
+	return g.pick("device.os.version", "device.os.id", "device.firewall.reason", "user.name", "session.acr", "passkey.bad", "passkey.aaguid",
+		"request.path", "request.country", g.word())
 }
 
 func (g *generator) number(depth int) string {
@@ -58,7 +61,7 @@ func (g *generator) number(depth int) string {
 			return g.text(depth-1) + ".size()"
 		}
 	}
-	return g.pick("0", "1", "2", "device.patches.security_pending")
+	return g.pick("0", "1", "2", "device.patches.security_pending", "request.asn")
 }
 
 // bool writes a condition of at most the given depth.
@@ -109,6 +112,9 @@ func (g *generator) comprehension(depth int) string {
 }
 
 func (g *generator) atom() string {
+	if g.rng.IntN(3) == 0 {
+		return g.visitor()
+	}
 	switch g.rng.IntN(13) {
 	case 0:
 		return g.pick("true", "false")
@@ -136,6 +142,28 @@ func (g *generator) atom() string {
 	return g.list() + g.pick(" == ", " != ") + g.list()
 }
 
+// visitor writes a condition over what comes with sign-in and with the request.
+func (g *generator) visitor() string {
+	network := "'10.0.0.0/8'" + g.pick("", ", '192.168.0.0/16'")
+	return g.pick(
+		"passkey.attested", "passkey.backup_eligible", "request.upgrade", "elevation.active",
+		"session.link.state"+g.pick(" == ", " != ")+g.pick("LIVE", "ABSENT"),
+		"session.link.state"+g.pick(" in [LIVE]", " in [ABSENT, SUSPENDED]"),
+		"session.link.strength "+g.comparison()+g.pick(" BY_CODE", " BY_APP", " BY_LOOPBACK"),
+		"passkey.certification "+g.comparison()+g.pick(" FIDO_NONE", " FIDO_L2"),
+		"session.link.age "+g.order()+" duration('1h')", "session.user_verified_ago "+g.order()+" duration('1h')",
+		"passkey.age "+g.order()+" duration('1h')", "elevation.age "+g.order()+" duration('1h')",
+		"passkey.attested"+g.pick(" == ", " != ")+g.pick("true", "false", "passkey.backup_eligible"),
+		"passkey.evidence"+g.pick(" == ", " != ")+g.pick("'self'", "'attested'"),
+		"request.address"+g.pick(" == ", " != ")+"request.address",
+		"in_network(request.address, "+network+")",
+		"(request.upgrade ? in_network(request.address, "+network+") : passkey.attested)",
+		"device.level >= SOFTWARE",
+	)
+}
+
+func (g *generator) order() string { return g.pick("<", "<=", ">", ">=") }
+
 // world gives each field a value; nil and absent are unknown. It takes the place
 // of a Result, so that every combination can be tried.
 type world struct {
@@ -147,8 +175,8 @@ func (w world) ResolveName(name string) (any, bool) {
 	if v := w.values[name]; v != nil {
 		return v, true
 	}
-	if u := w.env.blank[name]; u != nil {
-		return u, true
+	if i, ok := w.env.index[name]; ok {
+		return w.env.fields[i].blank, true
 	}
 	return nil, false
 }
@@ -165,7 +193,20 @@ func domain(f *field) []ref.Val {
 		return []ref.Val{symbol{sourceType, uint8(posture.Reported)}, symbol{sourceType, uint8(posture.Measured)}}
 	case levelType:
 		return []ref.Val{symbol{levelType, uint8(verify.Software)}, symbol{levelType, uint8(verify.TPMHardware)}}
+	case linkType:
+		return []ref.Val{symbol{linkType, rankAbsent}, symbol{linkType, rankLive}}
+	case strengthType:
+		return []ref.Val{symbol{strengthType, rankCode}, symbol{strengthType, rankLoopback}}
+	case certificationType:
+		return []ref.Val{symbol{certificationType, 0}, symbol{certificationType, 2}}
+	case addressType:
+		return []ref.Val{address{netip.MustParseAddr("10.0.0.1")}, address{netip.MustParseAddr("192.168.0.1")}}
+	case cel.BoolType:
+		return []ref.Val{types.False, types.True}
 	case cel.StringType:
+		if len(f.values) > 0 {
+			return []ref.Val{types.String(f.values[0]), types.String(f.values[len(f.values)-1])}
+		}
 		return []ref.Val{types.String("a"), types.String("12")}
 	case cel.IntType:
 		return []ref.Val{types.Int(0), types.Int(1)}

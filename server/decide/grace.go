@@ -105,9 +105,11 @@ func (p *Policy) NextGrace(in Inputs) (book GraceBook) {
 		}
 	}()
 	l := p.look(&in)
-	if !in.HasResult || l.stale() {
+	defer l.close()
+	if l.reading.known&aboutDevice == 0 || l.stale() {
 		return in.Grace
 	}
+	l.same = make(map[int]ruling, len(p.rules))
 	worst := map[int]spellState{}
 	for i := range p.apps {
 		l.reading.app = &p.apps[i]

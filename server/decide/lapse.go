@@ -5,8 +5,6 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
-
-	"muster/server/verify"
 )
 
 // lapse is one comparison of an age with a constant: all that time alone can
@@ -18,6 +16,8 @@ type lapse struct {
 	// presence: no comparison, but has() or is_unknown(): it turns only when a
 	// time ceases to be too far ahead.
 	presence bool
+	// turns: the field itself says when it changes.
+	turns bool
 }
 
 // age notes the comparison that an age stands in. Anywhere else it is refused:
@@ -58,13 +58,20 @@ func (w *walk) age(x ast.NavigableExpr, name string) {
 
 // next is the first instant after now at which the comparison turns; zero when
 // it never does.
-func (l lapse) next(f *field, r *verify.Result, now time.Time) time.Time {
+func (l lapse) next(r *reading) time.Time {
+	f := &r.env.fields[l.field]
+	if r.known&f.about == 0 {
+		return time.Time{}
+	}
+	if l.turns {
+		return f.turns(r)
+	}
 	at := f.since(r)
 	if at.IsZero() {
 		return time.Time{}
 	}
 	// Until then the time is too far ahead to be known.
-	known := afterNow(at.Add(-futureSlack), now)
+	known := afterNow(at.Add(-futureSlack), r.now)
 	if l.presence {
 		return known
 	}
@@ -72,7 +79,7 @@ func (l lapse) next(f *field, r *verify.Result, now time.Time) time.Time {
 	if l.after {
 		turn = turn.Add(time.Nanosecond)
 	}
-	return earlier(known, afterNow(turn, now))
+	return earlier(known, afterNow(turn, r.now))
 }
 
 // afterNow drops an instant that has passed.

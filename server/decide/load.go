@@ -4,11 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"muster/attest/posture"
-	"muster/server/verify"
 )
 
 // Limits on what a policy has.
@@ -19,6 +19,13 @@ const (
 	maxHosts = 64  // of one application
 	maxName  = 64  // bytes of an application's id
 	maxText  = 400 // bytes of a sentence
+	maxGroup = 128 // bytes of a group's name
+)
+
+// An elevation lasts minutes, or at most a day's work.
+const (
+	minElevation = time.Minute
+	maxElevation = 8 * time.Hour
 )
 
 // loading is one run of Load.
@@ -27,6 +34,7 @@ type loading struct {
 	policy *Policy
 	ids    map[string]place // of applications and rules, with their kind
 	hosts  map[string]string
+	scopes []place // of each rule's for
 }
 
 // Load reads a policy (README.md) and compiles it. The file name is only for
@@ -103,7 +111,7 @@ func (l *loading) entries(m member, what string, most int) []ast.Node {
 }
 
 func (l *loading) app(n ast.Node) {
-	members := l.mapping(n, "an application", "id", "hosts", "sensitivity", "devices")
+	members := l.mapping(n, "an application", "id", "hosts", "sensitivity", "devices", "elevation")
 	if members == nil {
 		return
 	}
@@ -124,8 +132,41 @@ func (l *loading) app(n ast.Node) {
 	if m, ok := members["devices"]; ok {
 		a.Devices = l.flag(m, "devices")
 	}
+	if m, ok := members["elevation"]; ok {
+		l.elevation(&a, m)
+		if a.Devices {
+			l.add(m.at, "nobody can grant a laptop by itself anything: remove devices, or elevation")
+		}
+	}
 	l.policy.byID[a.ID] = len(l.policy.apps)
 	l.policy.apps = append(l.policy.apps, a)
+}
+
+// elevation reads how an application is opened for minutes.
+func (l *loading) elevation(a *app, m member) {
+	terms := l.mapping(m.value, "elevation", "lasts", "approval")
+	if terms == nil {
+		return
+	}
+	lasts, ok := terms["lasts"]
+	if !ok {
+		l.add(nodePlace(m.value), "elevation needs lasts: for how long it opens, from %v to %v", minElevation, maxElevation)
+		return
+	}
+	switch d := l.duration(lasts, "lasts"); {
+	case d == 0: // complained of already
+	case d < minElevation || d > maxElevation:
+		l.add(nodePlace(lasts.value), "lasts must be from %v to %v", minElevation, maxElevation)
+	default:
+		a.Elevation.Lasts = d
+	}
+	if approval, ok := terms["approval"]; ok {
+		s, _ := l.text(approval, "approval")
+		if len(s.text) > maxGroup {
+			l.add(s.at, "approval has %d bytes and may have %d: it is the name of a group", len(s.text), maxGroup)
+		}
+		a.Elevation.Approval = s.text
+	}
 }
 
 // host reads one host name; no two applications share one.
@@ -198,13 +239,18 @@ func (l *loading) rule(n ast.Node) {
 	}
 	r := rule{id: l.id(n, members, "a rule", "rule ", ruleName)}
 	if m, ok := members["that"]; ok {
-		r.condition = l.condition(m, "that")
+		var at place
+		if r.condition, at = l.condition(m, "that"); r.condition != nil && r.condition.constant() {
+			l.add(at, "that names no input, so it is the same for everybody: name what must hold, or remove the rule")
+		}
 	} else {
-		l.add(nodePlace(n), "a rule needs that: the condition a device must meet")
+		l.add(nodePlace(n), "a rule needs that: the condition to meet")
 	}
+	var at place
 	if m, ok := members["for"]; ok {
-		r.scope = l.condition(m, "for")
+		r.scope, at = l.condition(m, "for")
 	}
+	l.scopes = append(l.scopes, at)
 	l.consequence(&r, members)
 	r.text, r.fix = l.sentence(members, "text"), l.sentence(members, "fix")
 	l.policy.rules = append(l.policy.rules, r)
@@ -227,6 +273,9 @@ func (l *loading) consequence(r *rule, members map[string]member) {
 		if r.reportOnly {
 			l.add(m.at, "a rule that only reports needs no grace: remove it")
 		}
+		if r.condition != nil && r.about()&^aboutDevice != 0 {
+			l.add(m.at, "grace is a laptop's budget, and this rule is about who asks and how: remove grace, or split the rule")
+		}
 	}
 	if m, ok := members["grace_unknown"]; ok {
 		r.graceUnknown = l.flag(m, "grace_unknown")
@@ -248,39 +297,56 @@ func (l *loading) sentence(members map[string]member, name string) string {
 	return s.text
 }
 
-// condition compiles one, and puts its faults where they are in the file.
-func (l *loading) condition(m member, what string) *condition {
+// condition compiles one, and puts its faults where they are in the file. It begins
+// at the place that is returned.
+func (l *loading) condition(m member, what string) (*condition, place) {
 	s, ok := l.text(m, what)
 	if !ok {
-		return nil
+		return nil, place{}
 	}
 	c, faults := l.policy.env.compile(s.text)
 	for _, f := range faults {
 		l.add(s.find(l.source, f.line, f.column), "%s", f.text)
 	}
-	return c
+	if c != nil {
+		for _, id := range c.apps {
+			if _, named := l.policy.byID[id.text]; !named {
+				l.add(s.find(l.source, id.at.line, id.at.column), "no application has the id '%s': name one of apps", short(id.text))
+			}
+		}
+	}
+	return c, s.find(l.source, 1, 1)
 }
 
-// assign finds, once for all devices, which rules can apply to which
-// application: a `for` that names no device is the same for all of them.
+// assign finds, once for all who ask, which rules can apply to which application: a
+// `for` that names app alone is the same for all of them. A rule that can apply to
+// none was written for something that is not there.
 func (l *loading) assign() {
 	if len(l.found) > 0 {
 		return
 	}
 	p := l.policy
+	reached := make([]bool, len(p.rules))
 	for i := range p.apps {
 		a := &p.apps[i]
-		look := &reading{env: p.env, app: a, result: &verify.Result{}}
+		nobody := &reading{env: p.env, app: a, in: &Inputs{}}
 		for j := range p.rules {
-			scope := p.rules[j].scope
-			switch {
-			case scope == nil:
-				a.rules = append(a.rules, use{j, true})
-			case scope.byDevice():
-				a.rules = append(a.rules, use{j, false})
-			case scope.evaluate(look).holds != no:
-				a.rules = append(a.rules, use{j, true})
+			r := &p.rules[j]
+			u := use{rule: j, always: true, request: r.about()&aboutRequest != 0}
+			if r.scope != nil {
+				u.always = r.scope.about == 0
+				// What is false whatever is not known stays false, unless it asks what is known.
+				if r.scope.evaluate(nobody).holds == no && !r.scope.opens {
+					continue
+				}
 			}
+			reached[j] = true
+			a.rules = append(a.rules, u)
+		}
+	}
+	for j := range p.rules {
+		if !reached[j] && len(p.apps) > 0 {
+			l.add(l.scopes[j], "rule %s can never apply: its for is false for every application", p.rules[j].id)
 		}
 	}
 }

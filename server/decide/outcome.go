@@ -54,41 +54,33 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 	return fmt.Errorf("decide: outcome %q is none of allow, restrict, step_up, deny", b)
 }
 
-// Inputs are all that a decision rests on. Sign-in adds the session, the
-// passkey and the request here.
-type Inputs struct {
-	// Device is the last Result; it means nothing unless HasResult.
-	Device    verify.Result
-	HasResult bool
-	// App is the id of the application that is asked for.
-	App string
-	// Now is the server's time.
-	Now time.Time
-	// Grace is the device's book as [Policy.NextGrace] last returned it; nil when
-	// the device never needed grace.
-	Grace GraceBook
-}
-
-// Decision is the answer for one device and one application.
+// Decision is the answer for one visitor, or device, and one application.
 type Decision struct {
 	Outcome Outcome `json:"outcome"`
-	// Reasons are all that speak against the device, in the order: device,
-	// findings, rules as the policy has them. Those with ReportOnly or Grace did
-	// not count. A decision other than allow has at least one that did.
+	// Reasons are all that speak against it, in the order: device, findings, session,
+	// elevation, rules as the policy has them, those that name the request last. Those
+	// with ReportOnly, Grace or Bypass did not count. A decision other than allow has
+	// at least one that did.
 	Reasons []Reason `json:"reasons"`
 	// Until is the first instant at which time alone changes the decision or one
 	// of its reasons; zero when that never happens.
 	Until time.Time `json:"until,omitzero"`
-	// Policy is [Policy.Digest] of the policy that decided.
+	// Policy is [Policy.Digest] of the policy that decided; empty where none had a say:
+	// there is no session, or something went wrong.
 	Policy string `json:"policy"`
+	// Elevated: an elevation is what opened the application. Only allow and restrict
+	// have it.
+	Elevated bool `json:"elevated,omitempty"`
 }
 
-// Reason is one thing that speaks against the device.
+// Reason is one thing that speaks against letting them in.
 type Reason struct {
-	Code  string `json:"code"`            // stable: a rule's id, a finding's code, or a code of README.md
-	Claim string `json:"claim,omitempty"` // what it is about: a claim's wire name, level, report, quote or device
-	Text  string `json:"text"`            // what is wrong, one sentence
-	Fix   string `json:"fix"`             // what to do, one sentence
+	Code string `json:"code"` // stable: a rule's id, a finding's code, or a code of README.md
+	// Claim is what it is about: a claim's wire name, level, report, quote, device,
+	// link, session, verification, passkey, user, elevation or request.
+	Claim string `json:"claim,omitempty"`
+	Text  string `json:"text"` // what is wrong, one sentence
+	Fix   string `json:"fix"`  // what to do, one sentence
 	// Outcome is what the reason leads to where it counts; allow with ReportOnly.
 	Outcome Outcome `json:"outcome"`
 	// ReportOnly: the rule is on trial and did not count.
@@ -97,10 +89,14 @@ type Reason struct {
 	Unknown bool `json:"unknown,omitempty"`
 	// Grace, where set, is when the reason begins to count.
 	Grace time.Time `json:"grace,omitzero"`
+	// Bypass, where set, is until when an administrator lets it pass.
+	Bypass time.Time `json:"bypass,omitzero"`
+	// Person: it is about who asks and how, not about the laptop.
+	Person bool `json:"person,omitempty"`
 }
 
 // counts reports whether the reason has a say in the outcome.
-func (r *Reason) counts() bool { return !r.ReportOnly && r.Grace.IsZero() }
+func (r *Reason) counts() bool { return !r.ReportOnly && r.Grace.IsZero() && r.Bypass.IsZero() }
 
 // Codes of the reasons that need no rule (README.md). They are stable, and no
 // rule can have one of them as id.
@@ -111,12 +107,17 @@ const (
 	codeRevoked     = "revoked"      // never returns
 	codeReportStale = "report-stale" // older than limits.report_age
 	codeInternal    = "internal"     // a defect of ours; it denies
+	codeSessionIdle = "session-idle" // longer without a request than limits.sessions
+	codeSessionOld  = "session-old"  // older than limits.sessions
+	codeElevation   = "elevation-needed"
 )
 
-// reservedCodes are the codes above and those of the Verifier's findings.
+// reservedCodes are the codes above, those of the Verifier's findings and those of
+// [NoSession].
 func reservedCodes() []string {
-	return []string{
+	return append([]string{
 		codeAppUnknown, codeNoReport, codePending, codeRevoked, codeReportStale, codeInternal,
+		codeSessionIdle, codeSessionOld, codeElevation,
 		verify.FindingCloned, verify.FindingClockSkew, verify.FindingTPMCleared,
-	}
+	}, sessionCodes()...)
 }

@@ -25,6 +25,8 @@ type App struct {
 	Sensitivity string   `json:"sensitivity"` // low, medium, high, privileged
 	// Devices: a device may ask for it by itself, without a session.
 	Devices bool `json:"devices"`
+	// Elevation: it opens only to who was granted privileged access for minutes.
+	Elevation ElevationTerms `json:"elevation,omitzero"`
 }
 
 // app is an application with the rules that may apply to it.
@@ -37,9 +39,11 @@ type app struct {
 // use is a rule that can apply to an application.
 type use struct {
 	rule int // place in Policy.rules
-	// always: its `for` names no device and was found true, or could not be
+	// always: its `for` names no input but app and was found true, or could not be
 	// told, when the policy was loaded.
 	always bool
+	// request: it names the request, so it is evaluated at the check.
+	request bool
 }
 
 // rule is one entry of require.
@@ -55,6 +59,14 @@ type rule struct {
 	text, fix    string // the administrator's own sentences; may be empty
 }
 
+// about is of whom the rule tells, in `for` or `that`.
+func (r *rule) about() subject {
+	if r.scope == nil {
+		return r.condition.about
+	}
+	return r.condition.about | r.scope.about
+}
+
 // defaultReportAge holds where limits.report_age is absent.
 const defaultReportAge = time.Hour
 
@@ -66,7 +78,7 @@ func (p *Policy) Digest() string { return p.digest }
 func (p *Policy) ReportAge() time.Duration { return p.reportAge }
 
 // App looks one application up. A gateway must refuse a device that asks by
-// itself for one without Devices: Decide judges the device and nothing else.
+// itself for one without Devices: [Policy.Decide] does not look at that.
 func (p *Policy) App(id string) (App, bool) {
 	i, ok := p.byID[id]
 	if !ok {

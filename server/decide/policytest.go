@@ -21,6 +21,10 @@ type test struct {
 	// neither the device never reported.
 	file   string
 	inline *verify.Result
+	// visitor is who asks; nil: a laptop asks by itself.
+	visitor *testVisitor
+	// request is what they ask for; nil leaves out the rules that name it.
+	request *Request
 	// age is how old the report is.
 	age time.Duration
 	// grace: the device has all of its budget left. Without it none.
@@ -79,11 +83,26 @@ func (p *Policy) run(t test, readFile func(string) ([]byte, error)) TestResult {
 	if device != nil {
 		in.Device, in.HasResult = *device, true
 	}
-	in.Now = in.Device.IssuedAt.Add(t.age)
+	begin := in.Device.IssuedAt
+	if begin.IsZero() {
+		begin = inlineIssuedAt() // nothing is that long ago
+	}
+	in.Now = begin.Add(t.age)
 	if !t.grace {
 		in.Grace = p.spent(in.Now)
 	}
-	out.Got = p.Decide(in)
+	if t.visitor != nil {
+		a, _ := p.App(t.app)
+		in.Visitor = t.visitor.at(in.Now, t.app, a)
+	}
+	prepared := p.Prepare(in)
+	out.Got = prepared.Decision
+	if t.request != nil {
+		out.Got = prepared.For(t.request, in.Now)
+	}
+	if in.Visitor == nil {
+		out.Got = out.Got.OfDevice()
+	}
 	out.Problem = t.compare(out.Got)
 	return out
 }
@@ -170,7 +189,7 @@ func (l *loading) isCode(s scalar) bool {
 }
 
 func (l *loading) given(t *test, m member) {
-	members := l.mapping(m.value, "given", "device", "app", "age", "grace")
+	members := l.mapping(m.value, "given", "device", "app", "age", "grace", "session", "passkey", "user", "elevation", "request")
 	if a, ok := members["app"]; ok {
 		s, _ := l.text(a, "app")
 		t.app = s.text
@@ -182,6 +201,10 @@ func (l *loading) given(t *test, m member) {
 	}
 	if g, ok := members["grace"]; ok {
 		t.grace = l.flag(g, "grace")
+	}
+	l.visitor(t, members)
+	if r, ok := members["request"]; ok {
+		t.request = l.request(r)
 	}
 	d, ok := members["device"]
 	if !ok {

@@ -20,6 +20,10 @@ var (
 	tierType        = cel.OpaqueType("tier")
 	levelType       = cel.OpaqueType("level")
 	sensitivityType = cel.OpaqueType("sensitivity")
+	linkType        = cel.OpaqueType("link_state")
+	strengthType    = cel.OpaqueType("link_strength")
+	// certificationType is of authenticators, by FIDO's levels.
+	certificationType = cel.OpaqueType("certification")
 )
 
 // sensitivity says how much an application can hurt.
@@ -70,6 +74,16 @@ func constants() []constant {
 		{symbol{sensitivityType, uint8(medium)}, "MEDIUM"},
 		{symbol{sensitivityType, uint8(high)}, "HIGH"},
 		{symbol{sensitivityType, uint8(privileged)}, "PRIVILEGED"},
+		{symbol{linkType, rankAbsent}, "ABSENT"},
+		{symbol{linkType, rankSuspended}, "SUSPENDED"},
+		{symbol{linkType, rankLive}, "LIVE"},
+		{symbol{strengthType, rankCode}, "BY_CODE"},
+		{symbol{strengthType, rankApp}, "BY_APP"},
+		{symbol{strengthType, rankLoopback}, "BY_LOOPBACK"},
+		{symbol{certificationType, 0}, "FIDO_NONE"},
+		{symbol{certificationType, 1}, "FIDO_L1"},
+		{symbol{certificationType, 2}, "FIDO_L2"},
+		{symbol{certificationType, 3}, "FIDO_L3"},
 	}
 }
 
