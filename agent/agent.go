@@ -25,6 +25,9 @@ type Config struct {
 	// Look looks at the claims that cost little, or at the dear ones; the others
 	// stay unknown(not-collected). It is called from two goroutines.
 	Look func(ctx context.Context, dear bool) posture.Claims
+	// LookNow is Look without dear, at those claims too that it leaves out while it
+	// looked at them lately: somebody waits.
+	LookNow func(ctx context.Context) posture.Claims
 	// OpenKeys opens the device's keys, or makes them. What it returns may also
 	// be an io.Closer, and may answer BootLog() ([]byte, error) with the
 	// measured-boot log of the machine whose TPM holds the keys.
@@ -36,7 +39,7 @@ type Config struct {
 	// Log gets what an operator must know; no secret is ever given to it.
 	Log *slog.Logger
 	// Now is the wall clock, Up a clock that stands still while the laptop
-	// sleeps. Together they tell of a sleep.
+	// sleeps. Together they tell of a sleep. They are called from several goroutines.
 	Now func() time.Time
 	Up  func() time.Duration
 	// Random is uniform in [0, 1); it spreads a fleet, nothing secret hangs on it.
@@ -83,6 +86,8 @@ type Agent struct {
 	tokenless bool
 	sleeps    sleeps
 	budget    budget
+	wanted    *wanted // nil: nobody waits for a report
+	waiter    waiter
 
 	jobs   chan job
 	linked atomic.Pointer[linked] // nil: nothing that a lock of the screen would end
@@ -95,6 +100,7 @@ func New(config Config) *Agent {
 		write:   platform.WritePrivate,
 		client:  &client{origin: config.Settings.Server, http: config.HTTP},
 		backoff: backoff{random: config.Random},
+		waiter:  waiter{answers: make(chan waited, 1), backoff: backoff{random: config.Random}},
 		jobs:    make(chan job),
 	}
 }

@@ -19,6 +19,7 @@ import (
 const (
 	exchangeTime = 30 * time.Second
 	uploadTime   = 2 * time.Minute
+	waitTime     = 75 * time.Second // attest.MaxWait, and some for the way
 )
 
 // client speaks to one server.
@@ -70,6 +71,13 @@ func (c *client) upload(ctx context.Context, path string, id *identity, body []b
 	ctx, cancel := context.WithTimeout(ctx, uploadTime)
 	defer cancel()
 	return c.do(ctx, http.MethodPost, path, "application/octet-stream", id, body, nil)
+}
+
+// wait sends a wait, which the server may hold.
+func (c *client) wait(ctx context.Context, id *identity, body []byte, reply *attest.WaitReply) error {
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
+	return c.do(ctx, http.MethodPost, attest.PathWait, "application/json", id, body, reply)
 }
 
 // post sends a JSON body, with a MAC when id is not nil, and reads the reply

@@ -9,6 +9,9 @@
 //     nothing twice in two forms.
 //   - A change of a claim is reported within seconds while the server answers;
 //     otherwise the agent backs off with jitter and goes on looking.
+//   - A report that somebody waits for is sent within seconds, without an open port
+//     here: a request is left open at the server. How often that happens is bounded
+//     here, whatever a server asks for.
 //   - Profile byod is enforced here, whatever a server asks for.
 //   - Secrets are in private files only: never in arguments, environment, logs
 //     or output.

@@ -57,6 +57,20 @@ func sendAs(t *testing.T, uid int, network, address, text string) string {
 
 const strangeAccount = 65534
 
+// needRoot skips where no other account can be played, and fails where nothing may
+// be skipped.
+func needRoot(t *testing.T) {
+	t.Helper()
+	const missing = "only root can be another account: run as root"
+	if os.Getuid() == 0 {
+		return
+	}
+	if os.Getenv("MUSTER_TEST_STRICT") == "1" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+}
+
 // The real agent, the real look at who connects: the account that the setting
 // names gets a confirmation, another one the refusal.
 func TestLoopbackKnowsWhoConnects(t *testing.T) {
@@ -81,9 +95,7 @@ func TestLoopbackKnowsWhoConnects(t *testing.T) {
 	if got := sendAs(t, os.Getuid(), "tcp", host, request); !strings.Contains(got, " 200 OK") || !strings.Contains(got, `{"confirm":"one-time"}`) {
 		t.Errorf("the account of the setting: %s", got)
 	}
-	if os.Getuid() != 0 {
-		t.Skip("only root can be another account")
-	}
+	needRoot(t)
 	got := sendAs(t, strangeAccount, "tcp", host, request)
 	if !strings.Contains(got, " 403 ") || !strings.Contains(got, codeUser) || strings.Contains(got, "confirm") {
 		t.Errorf("another account: %s", got)
@@ -143,9 +155,7 @@ func TestLinkPort(t *testing.T) {
 
 // The door, with the real look at who connects.
 func TestDoorKnowsWhoConnects(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can be another account")
-	}
+	needRoot(t)
 	r := newRig(t, nil)
 	l := newLinkServer(r.server)
 	path := shortDir(t) + "/" + doorFile

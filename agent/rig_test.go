@@ -32,6 +32,8 @@ type rig struct {
 	claims func(*posture.Claims) // what differs from fit
 	asleep time.Duration         // how far the wall clock is ahead of the other
 	random float64
+	slow   time.Duration // how long the dear look takes
+	looked bool          // at the remote access, once
 	write  func(path string, data []byte) error
 	logs   *slog.Logger
 
@@ -54,7 +56,9 @@ func newRig(t *testing.T, c *chip) *rig {
 	}
 }
 
-func (r *rig) look(_ context.Context, dear bool) posture.Claims {
+// look leaves the remote access out while nobody asks, as a laptop does that looked
+// at it lately.
+func (r *rig) look(_ context.Context, dear, now bool) posture.Claims {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all, mine := fitClaims(time.Now()), posture.Unfilled(time.Now(), posture.NotCollected)
@@ -62,10 +66,11 @@ func (r *rig) look(_ context.Context, dear bool) posture.Claims {
 		r.claims(&all)
 	}
 	for name := range all.Each() {
-		if (name == "patches") == dear {
+		if (name == "patches") == dear && (name != "remote_access" || now || !r.looked) {
 			mine.Take(name, &all)
 		}
 	}
+	r.looked = r.looked || !dear
 	return mine
 }
 
@@ -87,7 +92,17 @@ func (r *rig) sleep(d time.Duration) {
 func (r *rig) agent() *Agent {
 	began := time.Now()
 	a := New(Config{
-		Settings: r.settings, Version: "test", Look: r.look, HTTP: r.server, Log: r.logs,
+		Settings: r.settings, Version: "test", HTTP: r.server, Log: r.logs,
+		Look: func(ctx context.Context, dear bool) posture.Claims {
+			if dear {
+				r.mu.Lock()
+				slow := r.slow
+				r.mu.Unlock()
+				time.Sleep(slow)
+			}
+			return r.look(ctx, dear, false)
+		},
+		LookNow: func(ctx context.Context) posture.Claims { return r.look(ctx, false, true) },
 		OpenKeys: func(ctx context.Context, place KeyPlace) (attest.Attester, error) {
 			if r.chip != nil {
 				return r.chip.open(ctx, place)
@@ -156,11 +171,15 @@ func (r *rig) start() (stop func() error) {
 
 // run is start for those who ask the running agent.
 func (r *rig) run() (a *Agent, stop func() error) {
+	a = r.agent()
+	return a, runs(a)
+}
+
+func runs(a *Agent) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	a = r.agent()
 	go func() { done <- a.Run(ctx) }()
-	return a, sync.OnceValue(func() error {
+	return sync.OnceValue(func() error {
 		cancel()
 		err := <-done
 		if errors.Is(err, context.Canceled) {

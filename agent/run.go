@@ -39,15 +39,17 @@ func (a *Agent) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(min(wait, a.keepWaiting(ctx, &w.wg)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()
-		case c := <-w.cheap:
-			a.saw(c)
-		case c := <-w.dear:
-			a.saw(c)
+		case s := <-w.cheap.seen:
+			a.saw(s)
+		case s := <-w.dear.seen:
+			a.saw(s)
+		case got := <-a.waiter.answers:
+			a.waitEnded(got, w)
 		case j := <-a.jobs:
 			err = a.serve(ctx, j)
 		case <-timer.C:
@@ -60,12 +62,13 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // saw takes new claims and tells of those that changed.
-func (a *Agent) saw(seen posture.Claims) {
+func (a *Agent) saw(s sight) {
+	a.wanted.saw(s)
 	before := make(map[string]posture.Claim)
 	for name, c := range a.claims.Each() {
 		before[name] = *c
 	}
-	merge(&a.claims, seen)
+	merge(&a.claims, s.claims)
 	for name, c := range a.claims.Each() {
 		if old := before[name]; old.State != c.State || old.Reason != c.Reason {
 			a.Log.Info("claim changed", "claim", name, "state", c.State.String(), "reason", string(c.Reason))
@@ -95,7 +98,8 @@ func (a *Agent) turn(ctx context.Context, w *watcher) (time.Duration, error) {
 // claims and nonce.
 func (a *Agent) resumed(w *watcher) {
 	a.Log.Info("clock moved, after sleep or by hand")
-	w.hurry()
+	w.dear.hurry()
+	a.waiter.end() // its connection slept, too
 	if e := a.state.Enrolled; e != nil {
 		e.Nonce, e.NextAt, e.OweQuote = nonce{}, a.Now(), true
 	}
@@ -122,9 +126,14 @@ func (a *Agent) step(ctx context.Context) (wait time.Duration, err error) {
 	return 0, err
 }
 
-// reportIfDue reports when a claim changed, or when the server's time came.
+// reportIfDue reports when a claim changed, when somebody waits for it, or when
+// the server's time came.
 func (a *Agent) reportIfDue(ctx context.Context) (time.Duration, error) {
 	e := a.state.Enrolled
+	wanted := a.wanted != nil
+	if wait := a.wanted.wait(a.Up()); wait > 0 {
+		return wait, nil // one report of all, though the cheap claims are seen
+	}
 	_, mark, err := a.report()
 	if err != nil {
 		return 0, err
@@ -132,13 +141,17 @@ func (a *Agent) reportIfDue(ctx context.Context) (time.Duration, error) {
 	changed := mark != e.Base.Print
 	due := e.NextAt.Sub(a.Now().Round(0))
 	early := due > 0 && due <= attest.QuoteEvery // further off: the clock was set back
-	if early && !changed {
+	if early && !changed && !wanted {
 		return min(due, idle), nil
 	}
-	if early {
+	if early && !wanted { // what is wanted has a budget of its own
 		if wait := a.budget.wait(a.Up()); wait > 0 {
 			return min(wait, due, idle), nil
 		}
+	}
+	if wanted {
+		a.wanted = nil
+		e.OweReport, e.Nonce = true, nonce{} // in full, and no nonce of before it was asked for
 	}
 	if err := a.compose(ctx, changed); err != nil {
 		return 0, a.refusedNonce(ctx, err)
@@ -146,7 +159,7 @@ func (a *Agent) reportIfDue(ctx context.Context) (time.Duration, error) {
 	if err := a.submit(ctx); err != nil {
 		return 0, err
 	}
-	if early {
+	if early && !wanted {
 		a.budget.spend()
 	}
 	a.backoff.reset()

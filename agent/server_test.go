@@ -43,6 +43,11 @@ type testServer struct {
 	refused   map[string]bool   // bodies of reports that were judged and refused
 	wantLog   attest.Digest
 	logs      [][]byte
+
+	wake   chan attest.WaitReply // answers the wait that is held
+	onWait func(r *http.Request) (*http.Response, error)
+	waits  []waitSeen // all of them
+	under  int        // held now
 }
 
 // exchangeSeen is one request as it arrived.
@@ -71,7 +76,7 @@ type testDevice struct {
 func newTestServer(t *testing.T) *testServer {
 	return &testServer{
 		t: t, nextS: 300, origin: testOrigin, tenant: strings.Repeat("ab", 16), epoch: 1, finished: map[string][]byte{},
-		refused: map[string]bool{},
+		refused: map[string]bool{}, wake: make(chan attest.WaitReply),
 	}
 }
 
@@ -88,6 +93,11 @@ func (s *testServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	path := r.URL.Path
+	if path == attest.PathWait {
+		s.mu.Unlock()
+		defer s.mu.Lock() // the deferred one above gives it back
+		return s.wait(r, body)
+	}
 	s.log = append(s.log, exchangeSeen{path, body, time.Now()})
 	if s.intercept != nil {
 		if resp := s.intercept(path, body); resp != nil {
@@ -104,6 +114,43 @@ func (s *testServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return resp, nil
+}
+
+// waitSeen is one wait as it arrived, and when it ended.
+type waitSeen struct{ at, end time.Time }
+
+// wait holds a request as the contract says; with onWait, that answers.
+func (s *testServer) wait(r *http.Request, body []byte) (*http.Response, error) {
+	s.mu.Lock()
+	d, onWait, n := s.device, s.onWait, len(s.waits)
+	s.waits = append(s.waits, waitSeen{at: time.Now()})
+	if s.under++; s.under > 1 {
+		s.t.Error("two waits at once")
+	}
+	s.mu.Unlock()
+	defer s.set(func() { s.waits[n].end, s.under = time.Now(), s.under-1 })
+	if onWait != nil {
+		return onWait(r)
+	}
+	var ask attest.WaitRequest
+	switch {
+	case d == nil || r.Header.Get(attest.HeaderDevice) != d.id ||
+		r.Header.Get(attest.HeaderMAC) != attest.MAC(d.secret, attest.PathWait, body).String():
+		return problem(401, attest.CodeDeviceUnknown, nil), nil
+	case attest.Decode(body, &ask) != nil || ask.Form() != nil:
+		s.t.Errorf("a wait of another form: %s", body)
+		return problem(400, string(attest.PayloadForm), nil), nil
+	}
+	timer := time.NewTimer(time.Duration(ask.WaitS) * time.Second)
+	defer timer.Stop()
+	select {
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	case <-timer.C:
+		return answer200(attest.WaitReply{}), nil
+	case reply := <-s.wake:
+		return answer200(reply), nil
+	}
 }
 
 func (s *testServer) serve(r *http.Request, path string, body []byte) *http.Response {

@@ -37,10 +37,14 @@ func Transport(caFile string) (http.RoundTripper, error) {
 		},
 		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: exchangeTime,
-		// Reports are minutes apart; between them nothing is held open.
-		IdleConnTimeout:        20 * time.Second,
-		MaxIdleConns:           1,
+		ResponseHeaderTimeout: waitTime, // the longest that a server may be silent; other exchanges end before
+		// What waits for the server's word keeps a connection busy; another, if one was
+		// needed beside it, is not kept for long.
+		IdleConnTimeout: 20 * time.Second,
+		MaxIdleConns:    1,
+		// With HTTP/2 reports go over the connection that waits: whether it still leads
+		// anywhere after a change of network is asked, not guessed.
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
 		MaxResponseHeaderBytes: 16 << 10,
 		ForceAttemptHTTP2:      true,
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"muster/attest"
 )
@@ -35,6 +36,22 @@ func ask(t *testing.T, origin, caFile string) error {
 		t.Errorf("tenant %+v, date %v", tenant, c.date)
 	}
 	return nil
+}
+
+// A wait may be held for as long as the contract says, and a connection that leads
+// nowhere any more is noticed meanwhile.
+func TestTransportWaits(t *testing.T) {
+	way, err := Transport("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := way.(*http.Transport)
+	if h.ResponseHeaderTimeout <= attest.MaxWait || waitTime <= attest.MaxWait || waitFor*time.Second >= attest.MaxWait {
+		t.Errorf("a wait of %d s ends after %v or %v", waitFor, h.ResponseHeaderTimeout, waitTime)
+	}
+	if h.HTTP2 == nil || h.HTTP2.SendPingTimeout == 0 || h.HTTP2.PingTimeout == 0 {
+		t.Error("a connection that leads nowhere is not noticed")
+	}
 }
 
 func TestTransportRoots(t *testing.T) {

@@ -18,53 +18,76 @@ const (
 // watcher looks at the claims, cheap and dear ones each on their own goroutine, so that a slow
 // package manager does not hide that the firewall went off.
 type watcher struct {
-	cheap, dear chan posture.Claims // the latest of each; room for one
-	again       chan struct{}       // asks for the dear ones now; room for one
+	cheap, dear *outlook
 	wg          sync.WaitGroup
+}
+
+// outlook is one of the two.
+type outlook struct {
+	look  func(ctx context.Context, now bool) posture.Claims // now: somebody asked
+	every time.Duration
+	seen  chan sight    // the latest; room for one
+	again chan struct{} // asks for a look now; room for one
+}
+
+// sight is what was seen by a look that began then, by Up.
+type sight struct {
+	claims posture.Claims
+	began  time.Duration
+	dear   bool
 }
 
 // watch looks until ctx ends; wait for wg then.
 func (a *Agent) watch(ctx context.Context) *watcher {
 	w := &watcher{
-		cheap: make(chan posture.Claims, 1),
-		dear:  make(chan posture.Claims, 1),
-		again: make(chan struct{}, 1),
+		cheap: newOutlook(cheapEvery, func(ctx context.Context, now bool) posture.Claims {
+			if now {
+				return a.LookNow(ctx)
+			}
+			return a.Look(ctx, false)
+		}),
+		dear: newOutlook(dearEvery, func(ctx context.Context, _ bool) posture.Claims { return a.Look(ctx, true) }),
 	}
-	w.wg.Go(func() { w.look(ctx, a.cheap, cheapEvery, w.cheap, nil) })
-	w.wg.Go(func() { w.look(ctx, a.dear, dearEvery, w.dear, w.again) })
+	for _, o := range []*outlook{w.cheap, w.dear} {
+		w.wg.Go(func() { o.keep(ctx, a.Up, o == w.dear) })
+	}
 	return w
 }
 
-func (a *Agent) cheap(ctx context.Context) posture.Claims { return a.Look(ctx, false) }
-func (a *Agent) dear(ctx context.Context) posture.Claims  { return a.Look(ctx, true) }
+func newOutlook(every time.Duration, look func(context.Context, bool) posture.Claims) *outlook {
+	return &outlook{look: look, every: every, seen: make(chan sight, 1), again: make(chan struct{}, 1)}
+}
 
-func (w *watcher) look(ctx context.Context, look func(context.Context) posture.Claims, every time.Duration, out chan posture.Claims, again <-chan struct{}) {
+func (o *outlook) keep(ctx context.Context, up func() time.Duration, dear bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		now := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-again:
+		case <-o.again:
+			now = true
 		case <-timer.C:
 		}
-		claims := look(ctx)
+		s := sight{began: up(), dear: dear}
+		s.claims = o.look(ctx, now)
 		if ctx.Err() != nil {
 			return // cut short: what it says is not what is
 		}
 		select {
-		case <-out: // nobody took the last one: this one is newer
+		case <-o.seen: // nobody took the last one: this one is newer
 		default:
 		}
-		out <- claims // the only sender, so there is room
-		timer.Reset(every)
+		o.seen <- s // the only sender, so there is room
+		timer.Reset(o.every)
 	}
 }
 
-// hurry has the dear claims looked at now.
-func (w *watcher) hurry() {
+// hurry has these claims looked at now.
+func (o *outlook) hurry() {
 	select {
-	case w.again <- struct{}{}:
+	case o.again <- struct{}{}:
 	default: // asked already
 	}
 }
@@ -72,12 +95,12 @@ func (w *watcher) hurry() {
 // first waits for the first look at everything.
 func (w *watcher) first(ctx context.Context) (posture.Claims, error) {
 	var claims posture.Claims
-	for _, seen := range []chan posture.Claims{w.cheap, w.dear} {
+	for _, o := range []*outlook{w.cheap, w.dear} {
 		select {
 		case <-ctx.Done():
 			return claims, ctx.Err()
-		case c := <-seen:
-			merge(&claims, c)
+		case s := <-o.seen:
+			merge(&claims, s.claims)
 		}
 	}
 	return claims, nil

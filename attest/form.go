@@ -90,6 +90,14 @@ func (e *LinkEnd) Form() error {
 	return nil
 }
 
+// Form refuses a wait of no time, and one that is longer than [MaxWait].
+func (w *WaitRequest) Form() error {
+	if w.WaitS < 1 || w.WaitS > int(MaxWait/time.Second) {
+		return refuse(PayloadForm, "wait of %d seconds", w.WaitS)
+	}
+	return nil
+}
+
 // form checks that the key is one and ends after now, at the latest at last.
 func (e *Ephemeral) form(now, last time.Time) error {
 	if _, err := SoftKey(e.Point); err != nil {

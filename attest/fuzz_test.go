@@ -223,6 +223,7 @@ func FuzzMessage(f *testing.F) {
 			func() any { return new(attest.ReportSubmit) }, func() any { return new(attest.EnrolFinish) },
 			func() any { return new(attest.ReportReply) }, func() any { return new(attest.LinkAsk) },
 			func() any { return new(attest.LinkOffers) }, func() any { return new(attest.LinkSubmit) },
+			func() any { return new(attest.WaitRequest) }, func() any { return new(attest.WaitReply) },
 		} {
 			first := fresh()
 			if attest.Decode(b, first) != nil {

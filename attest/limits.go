@@ -31,4 +31,6 @@ const (
 	// EphemeralLife is the longest that an ephemeral key may speak, from its
 	// nonce's issue.
 	EphemeralLife = 10 * time.Minute
+	// MaxWait is the longest that a server may be asked to hold a request.
+	MaxWait = 60 * time.Second
 )

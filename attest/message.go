@@ -13,6 +13,7 @@ const (
 	PathEnrolFinish = "/v1/enroll/finish"
 	PathNonce       = "/v1/nonce"
 	PathReport      = "/v1/report"
+	PathWait        = "/v1/wait"
 	PathLog         = "/v1/log"
 	PathStatus      = "/v1/status"
 	PathLink        = "/v1/link"
@@ -78,17 +79,25 @@ type EnrolReply struct {
 }
 
 // NonceRequest asks for a fresh nonce: after sleep, and before a report of a
-// change. With WaitS the server holds the request open that long, and answers
-// early when somebody asked for a fresh report.
-type NonceRequest struct {
-	WaitS int `json:"wait_s,omitempty"` // at most 60
-}
+// change or one that somebody waits for.
+type NonceRequest struct{}
 
 // NonceReply brings it.
 type NonceReply struct {
-	Nonce     Digest `json:"nonce"`
-	ExpiresS  int    `json:"expires_s"`
-	ReportNow bool   `json:"report_now,omitempty"` // somebody waits for a report
+	Nonce    Digest `json:"nonce"`
+	ExpiresS int    `json:"expires_s"`
+}
+
+// WaitRequest has the server hold the request, for at most so long, until somebody
+// wants a fresh report. See [WaitRequest.Form].
+type WaitRequest struct {
+	WaitS int `json:"wait_s"` // 1 to 60: [MaxWait]
+}
+
+// WaitReply ends it.
+type WaitReply struct {
+	ReportNow bool `json:"report_now,omitempty"` // somebody waits for a report
+	AgainS    int  `json:"again_s"`              // seconds until another may be sent
 }
 
 // ReportSubmit carries a report or heartbeat.

@@ -171,6 +171,18 @@ func messageRejections() []rejection {
 			row("range", "a PCR index above 255", inMessage(`{"7":`, `{"263":`)),
 			row("twice", "a PCR index twice, once escaped", inMessage(`{"7":"`, `{"\u0037":"`+nonceOf("z").String()+`","7":"`)),
 		),
+		group("message-nonce", "message-nonce", attest.PayloadForm,
+			row("wait", "a nonce that is waited for", inMessage("{}", `{"wait_s":1}`)),
+		),
+		group("message-wait", "message-wait", attest.PayloadForm,
+			row("none", "no time", inMessage(`"wait_s":50`, "")),
+			row("zero", "no second", inMessage("50", "0")),
+			row("negative", "less than no second", inMessage("50", "-1")),
+			row("long", "a second more than MaxWait", inMessage("50", "61")),
+			row("fraction", "half a second", inMessage("50", "0.5")),
+			row("text", "a number in quotes", inMessage("50", `"50"`)),
+			row("unknown", "the agent says whose request it holds", inMessage("50", `50,"device":"other"`)),
+		),
 		linkRejections(),
 	)
 }

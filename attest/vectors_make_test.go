@@ -252,6 +252,14 @@ func addKeys(alder *machine, add func(string, *vector, *lab)) {
 			{Code: "disk-encrypted", Claim: "disk_encryption", Text: "Swap is not encrypted.", Fix: "Encrypt swap."}}}}
 	add("message-reply", &vector{
 		About: "its answer", Check: "message", Message: &vectorMessage{Type: "ReportReply", Text: string(mustEncode(reply))}}, l)
+	add("message-nonce", &vector{
+		About: "the agent asks for a nonce", Check: "message", Message: &vectorMessage{Type: "NonceRequest", Text: "{}"}}, l)
+	add("message-wait", &vector{
+		About: "the agent waits until somebody wants a report", Check: "message",
+		Message: &vectorMessage{Type: "WaitRequest", Text: string(mustEncode(attest.WaitRequest{WaitS: 50}))}}, l)
+	add("message-wait-reply", &vector{
+		About: "somebody does", Check: "message",
+		Message: &vectorMessage{Type: "WaitReply", Text: string(mustEncode(attest.WaitReply{ReportNow: true}))}}, l)
 	addLinks(l, add)
 }
 

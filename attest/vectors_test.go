@@ -278,6 +278,7 @@ func (m *vectorMessage) decode() error {
 		"EnrolBegin": new(attest.EnrolBegin), "EnrolChallenge": new(attest.EnrolChallenge),
 		"EnrolFinish": new(attest.EnrolFinish), "ReportSubmit": new(attest.ReportSubmit),
 		"ReportReply": new(attest.ReportReply), "NonceRequest": new(attest.NonceRequest), "Problem": new(attest.Problem),
+		"WaitRequest": new(attest.WaitRequest), "WaitReply": new(attest.WaitReply),
 		"LinkAsk": new(attest.LinkAsk), "LinkOffers": new(attest.LinkOffers), "LinkSubmit": new(attest.LinkSubmit),
 		"LinkReply": new(attest.LinkReply), "LinkEnd": new(attest.LinkEnd),
 	}[m.Type]

@@ -9,6 +9,7 @@ import (
 
 	"muster/agent"
 	"muster/attest"
+	"muster/attest/posture"
 	"muster/attest/softkey"
 	"muster/attest/tpm"
 	"muster/collectors"
@@ -31,6 +32,9 @@ func newAgent(s *agent.Settings) (*agent.Agent, error) {
 		Settings: s,
 		Version:  programVersion(),
 		Look:     (&collectors.Lookout{Machine: machine}).Look,
+		LookNow: func(ctx context.Context) posture.Claims { // who has not looked yet leaves nothing out
+			return (&collectors.Lookout{Machine: machine}).Look(ctx, false)
+		},
 		OpenKeys: openKeys,
 		BootID:   func() (string, error) { return agent.BootID("/") },
 		HTTP:     transport,
