@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"muster/server/gateway"
 	"muster/server/reference"
 )
 
@@ -72,6 +73,18 @@ type Config struct {
 	// and for mirrors that sign anew.
 	MDSRoots []string
 
+	// GatewayListen is where gateways come that show a client certificate; it needs
+	// TLSCert. EnvoyListen is where Envoy's gRPC comes, plain: on loopback, or behind
+	// something that encrypts. Both empty: nowhere.
+	GatewayListen, EnvoyListen string
+	// CountryFile and ASNFile are MaxMind databases, for rules about where a request
+	// comes from; without them that is unknown.
+	CountryFile, ASNFile string
+
+	// Front may answer requests of the public listener before the server does, at
+	// hosts that are not the server's own: sample applications stand there.
+	Front func(next http.Handler) http.Handler
+
 	// visit: the store is opened for one command, by which nothing changes of what
 	// its server goes by: public URL and policy.
 	visit bool
@@ -128,6 +141,9 @@ func (c *Config) fill() error {
 	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
 		return fmt.Errorf("public URL %q: must be scheme://host[:port] and nothing more", c.PublicURL)
 	}
+	if c.GatewayListen != "" && c.TLSCert == "" {
+		return errors.New("listening for gateways' certificates needs a certificate of our own: give --tls-cert and --tls-key")
+	}
 	return errors.Join(c.checkPlain(), c.fillNames(u), c.fillPeople())
 }
 
@@ -150,7 +166,7 @@ func (c *Config) checkPlain() error {
 // private reports whether a request came over TLS, from this machine, or from a
 // trusted proxy: secrets go over no other wire.
 func (c *Config) private(r *http.Request) bool {
-	if r.TLS != nil {
+	if r.TLS != nil || gateway.PeerOf(r.Context()).Gateway != "" {
 		return true
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -61,6 +61,7 @@ func (s *Server) controlRoutes() http.Handler {
 	handle("GET /reference/mds", s.showMDS)
 	handleLarge("POST /reference/mds", maxMDS, s.importMDS)
 	handle("POST /policy", s.replacePolicy)
+	handleLarge("POST /policy/simulate", maxPolicyText, s.simulate)
 	handle("POST /backup", s.backup)
 	handle("POST /audit/verify", s.verifyAudit)
 	handle("POST /evaluate", s.evaluate)
@@ -238,6 +239,12 @@ type Revocation struct {
 	Why string `json:"why,omitempty"`
 }
 
+// apply revokes.
+func (v Revocation) apply(row *store.Device, _ *store.Hot) error {
+	row.State, row.RevokedWhy = attest.Revoked, v.Why
+	return nil
+}
+
 func (s *Server) revokeDevice(r *http.Request, body []byte) (any, error) {
 	v := new(Revocation)
 	if err := read(body, v); err != nil {
@@ -247,11 +254,7 @@ func (s *Server) revokeDevice(r *http.Request, body []byte) (any, error) {
 }
 
 func (s *Server) revoke(ctx context.Context, by, id string, v Revocation) (any, error) {
-	return s.change(ctx, by, id, func(row *store.Device, _ *store.Hot) error {
-		row.State = attest.Revoked
-		row.RevokedWhy = v.Why
-		return nil
-	}, "device.revoke", v)
+	return s.change(ctx, by, id, v.apply, "device.revoke", v)
 }
 
 // change alters a device's registration: stored, audited, then seen by every

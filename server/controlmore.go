@@ -10,11 +10,9 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"muster/attest"
-	"muster/server/gateway"
 	"muster/server/store"
 	"muster/server/verify"
 )
@@ -135,86 +133,6 @@ func (s *Server) createListed(r *http.Request, body []byte) (any, error) {
 
 func (s *Server) listListed(r *http.Request, _ []byte) (any, error) {
 	return listOf(r.Context(), s, func(tx *store.Tx) ([]*store.Listed, error) { return tx.Listed("", 100_000) })
-}
-
-// GatewayRequest asks for a gateway credential.
-type GatewayRequest struct {
-	Name string   `json:"name"`
-	Apps []string `json:"apps"`
-}
-
-// NewGateway is the only time that its secret is seen.
-type NewGateway struct {
-	ID     string `json:"id"`
-	Secret string `json:"secret"`
-}
-
-// CreateGateway makes a credential that may ask about some applications.
-func (s *Server) CreateGateway(ctx context.Context, q GatewayRequest) (*NewGateway, error) {
-	if q.Name == "" || len(q.Apps) == 0 {
-		return nil, refuse(http.StatusBadRequest, "gateway-request", "A credential needs a name and at least one application.", "Give them.")
-	}
-	made := &NewGateway{ID: newID()}
-	g := &store.Gateway{ID: made.ID, Name: q.Name, Apps: q.Apps, CreatedBy: localActor}
-	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
-		if made.Secret, err = tx.AddGateway(g); err != nil {
-			return err
-		}
-		return audit(tx, localActor, "gateway.create", g.ID, q)
-	})
-	return made, err
-}
-
-func (s *Server) createGateway(r *http.Request, body []byte) (any, error) {
-	var q GatewayRequest
-	if err := read(body, &q); err != nil {
-		return nil, err
-	}
-	return s.CreateGateway(r.Context(), q)
-}
-
-func (s *Server) listGateways(r *http.Request, _ []byte) (any, error) {
-	return listOf(r.Context(), s, (*store.Tx).Gateways)
-}
-
-func (s *Server) deleteGateway(r *http.Request, _ []byte) (any, error) {
-	id := r.PathValue("id")
-	err := s.store.Update(r.Context(), func(tx *store.Tx) error {
-		if err := tx.RemoveGateway(id); err != nil {
-			return err
-		}
-		return audit(tx, localActor, "gateway.delete", id, nil)
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.credentials.Store(new(sync.Map))
-	return struct{}{}, nil
-}
-
-// gatewayCredential finds who bears a secret. What was found is kept by the
-// secret's hash until a credential is deleted; a lookup that began before that
-// fills only the discarded map.
-func (s *Server) gatewayCredential(ctx context.Context, secret string) (*gateway.Credential, bool) {
-	known := s.credentials.Load()
-	key := sha256.Sum256([]byte(secret))
-	if c, ok := known.Load(key); ok {
-		return c.(*gateway.Credential), true
-	}
-	var found *store.Gateway
-	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-		found, err = tx.GatewayBySecret(secret)
-		return err
-	})
-	if err != nil {
-		if !errors.Is(err, store.ErrNotFound) {
-			s.log.Error("gateway credential not looked up", "error", err)
-		}
-		return nil, false
-	}
-	c := &gateway.Credential{Name: found.Name, Apps: found.Apps}
-	known.Store(key, c)
-	return c, true
 }
 
 // BackupRequest names the file to write, by an absolute path on the server.

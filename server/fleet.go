@@ -36,6 +36,8 @@ type device struct {
 	keys   []*attest.Key    // guarded by mu
 	result *verify.Result   // guarded by mu; nil before the first report
 	grace  decide.GraceBook // guarded by mu
+	// bypasses are what administrators let pass for it; guarded by mu.
+	bypasses []decide.Bypass
 
 	// logKept tells that the store has the boot log of the last quote; guarded by mu.
 	logKept bool
@@ -116,7 +118,7 @@ func (f *fleet) all() map[string]*device {
 
 // take makes d what was read or enrolled anew. The caller holds d.mu.
 func (d *device) take(fresh *device) {
-	d.row, d.hot, d.keys, d.result, d.grace = fresh.row, fresh.hot, fresh.keys, fresh.result, fresh.grace
+	d.row, d.hot, d.keys, d.result, d.grace, d.bypasses = fresh.row, fresh.hot, fresh.keys, fresh.result, fresh.grace, fresh.bypasses
 	d.secret.Store(fresh.secret.Load())
 	d.answers.Store(nil)
 }
@@ -127,12 +129,13 @@ const forever = time.Hour
 
 // inputs are what a device's decisions rest on. The caller holds d.mu.
 func (s *Server) inputs(d *device, now time.Time) decide.Inputs {
-	return decide.Inputs{Now: now, Grace: d.grace, Device: s.registered(d), HasResult: d.result != nil}
+	return decide.Inputs{Now: now, Grace: d.grace, Bypasses: d.bypasses, Device: s.registered(d), HasResult: d.result != nil}
 }
 
 // decideFor makes a device's decisions anew. The caller holds d.mu.
 func (s *Server) decideFor(d *device, now time.Time) *answers {
 	p, in := s.policy.Load(), s.inputs(d, now)
+	s.elevated.saw(d.row.ID, &in)
 	a := &answers{policy: p, until: now.Add(forever), byApp: make(map[string]*gateway.Answer)}
 	first := true
 	a.all = p.DecideAll(in)
@@ -140,7 +143,7 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 		if !decision.Until.IsZero() && decision.Until.Before(a.until) {
 			a.until = decision.Until
 		}
-		a.byApp[id] = gateway.NewAnswer(decision)
+		a.byApp[id] = gateway.NewAnswer(decision, gateway.Identity{})
 		if first || decision.Outcome < a.worst.Outcome {
 			a.worst, first = decision, false
 		}
@@ -242,16 +245,22 @@ func (s *Server) settled(d *device) *answers {
 }
 
 // committed hears of every change that became durable, before the change is
-// answered: no check that begins afterwards is answered from what was before. Of
-// persons, sessions and tokens nothing is cached: each request reads them.
+// answered: no check that begins afterwards is answered from what was before.
 func (s *Server) committed(changes []store.Change) {
 	for _, c := range changes {
-		if c.Kind != store.DeviceChanged {
+		switch c.Kind {
+		case store.DeviceChanged:
+			if d := s.fleet.get(c.Subject); d != nil {
+				d.stale.Store(true)
+			}
+		case store.SessionChanged, store.PersonChanged:
+			s.visitors.changed(c)
+		case store.GatewayChanged:
+			s.credentials.Store(new(sync.Map))
+		default:
 			continue
 		}
-		if d := s.fleet.get(c.Subject); d != nil {
-			d.stale.Store(true)
-		}
+		s.elevated.wake()
 	}
 }
 

@@ -104,6 +104,11 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 	if err := s.keptGrace(tx, d); err != nil {
 		return nil, err
 	}
+	let, err := tx.Bypasses(row.ID, "")
+	if err != nil {
+		return nil, err
+	}
+	d.bypasses = bypasses(let)
 	report, err := tx.LatestReport(row.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return d, nil

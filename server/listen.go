@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -53,13 +52,66 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var background sync.WaitGroup
 	background.Go(func() { s.keepHouse(ctx) })
 	background.Go(func() { s.sender.Run(ctx) })
-	err := serve(ctx, &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
-		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}, l)
+	background.Go(func() { s.watchElevations(ctx) })
+	held := context.AfterFunc(ctx, s.holding.stop) // else requests that are held would delay the end
+	defer held()
+	background.Go(func() { s.keepSeen(ctx) })
+	background.Go(func() { s.serveSockets(ctx) })
+	err := s.serveMore(ctx, &background)
+	if err == nil {
+		h := s.Handler()
+		if s.config.Front != nil {
+			h = s.config.Front(h)
+		}
+		err = serve(ctx, s.httpServer(h), l)
+	}
 	stop()
 	background.Wait() // before the store is closed
 	return err
+}
+
+// serveMore begins to answer where gateways come, beside the public listener.
+func (s *Server) serveMore(ctx context.Context, background *sync.WaitGroup) error {
+	gateways, envoy, err := s.listenMore()
+	if err != nil {
+		return err
+	}
+	one := func(l net.Listener, serve func() error) {
+		if l == nil {
+			return
+		}
+		background.Go(func() {
+			if err := serve(); err != nil && ctx.Err() == nil {
+				s.log.Error("gateways are not answered any more", "address", l.Addr().String(), "error", err)
+			}
+		})
+	}
+	one(gateways, func() error { return s.serveGateways(ctx, gateways) })
+	one(envoy, func() error { return s.serveEnvoy(ctx, envoy, "") })
+	return nil
+}
+
+// keepSeen stores now and then when sessions were seen, and forgets who was not.
+func (s *Server) keepSeen(ctx context.Context) {
+	tick := time.NewTicker(noteAfter / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			// What was seen since the last time would be idle time.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+			defer cancel()
+			if err := s.noteSeen(ctx); err != nil {
+				s.log.Warn("when sessions were seen is not stored", "error", err)
+			}
+			return
+		case <-tick.C:
+		}
+		if err := s.noteSeen(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("when sessions were seen is not stored", "error", err)
+		}
+		s.visitors.forget(s.now().Add(-forgetAfter))
+	}
 }
 
 // keepHouse forgets, once an hour, what has expired.
@@ -76,7 +128,7 @@ func (s *Server) keepHouse(ctx context.Context) {
 			_, err := tx.PurgeEnrolments()
 			return err
 		})
-		if err = errors.Join(err, s.people.Sweep(ctx)); err != nil && ctx.Err() == nil {
+		if err = errors.Join(err, s.people.Sweep(ctx), s.rotateKeys(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("what expired is not forgotten", "error", err)
 		}
 	}

@@ -24,7 +24,7 @@ func (s *Server) openPeople(ctx context.Context) error {
 	s.people, err = people.New(people.Config{
 		Store: s.store, Origin: c.PublicURL, RPID: c.RPID, Now: s.now, Log: s.log,
 		Device: s.sessionDevice, Devices: s.devicesOf, Own: s.ownDevice, Readmit: s.readmitDevice, ReadmitAlone: c.ReadmitAlone,
-		Limits: s.sessionLimits, RecoveryWait: c.RecoveryWait,
+		Limits: s.sessionLimits, Elevation: s.elevationTerms, RecoveryWait: c.RecoveryWait,
 		Webhook: c.Webhook.URL != "", Mail: c.SMTP.Address != "", Administrators: c.Administrators,
 	}, &s.meta)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Server) openPeople(ctx context.Context) error {
 	}
 	s.pages = web.Routes(web.Config{
 		People: s.people, Origin: c.PublicURL, Laptop: s.laptop, LinkPort: c.LinkPort,
-		Advice:  s.advise,
+		Advice: s.advise, Standing: s.standingAt, Office: s.office(), Recheck: s.holding.recheck,
 		Address: func(r *http.Request) string { return peerAddress(r, c.TrustedProxies) }, Allow: s.allowPage, AllowPerson: s.personRate.allow,
 		Notices: c.notices(), Now: s.now, Log: s.log,
 	})

@@ -29,7 +29,8 @@ func loadPolicy(file string) (p *decide.Policy, text []byte, err error) {
 
 // ReloadPolicy reads the policy file again and replaces the running policy
 // whole: every check that begins afterwards is answered by the new one. A policy
-// that does not load is an error, and the running one stays.
+// that does not load is an error, and the running one stays. Without a file the
+// policy stays that somebody put into use from a page.
 func (s *Server) ReloadPolicy(ctx context.Context) error {
 	s.policyMu.Lock()
 	defer s.policyMu.Unlock()
@@ -37,7 +38,35 @@ func (s *Server) ReloadPolicy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	if s.config.Policy == "" {
+		active, err := s.activePolicy(ctx)
+		if err != nil {
+			return err
+		}
+		if active != nil && active.LoadedBy != localActor {
+			if p, err = decide.Load("policy in use", active.YAML); err != nil {
+				return fmt.Errorf("the policy that %s put into use is not understood any more; give a file with --policy: %w", active.LoadedBy, err)
+			}
+			text = active.YAML
+		}
+	}
+	return s.activate(ctx, p, text, localActor)
+}
+
+// activePolicy is the policy that the store has; nil: none yet.
+func (s *Server) activePolicy(ctx context.Context) (active *store.Policy, err error) {
+	err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+		if active, err = tx.ActivePolicy(); errors.Is(err, store.ErrNotFound) {
+			active, err = nil, nil
+		}
+		return err
+	})
+	return active, err
+}
+
+// activate puts a loaded policy into use. The caller holds policyMu.
+func (s *Server) activate(ctx context.Context, p *decide.Policy, text []byte, by string) error {
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
 		active, err := tx.ActivePolicy()
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -45,16 +74,17 @@ func (s *Server) ReloadPolicy(ctx context.Context) error {
 		if err == nil && bytes.Equal(active.YAML, text) {
 			return nil
 		}
-		digest, err := tx.ActivatePolicy(text, localActor)
+		digest, err := tx.ActivatePolicy(text, by)
 		if err != nil {
 			return err
 		}
-		return audit(tx, localActor, "policy.use", digest.String(), struct{}{})
+		return audit(tx, by, "policy.use", digest.String(), struct{}{})
 	})
 	if err != nil {
 		return err
 	}
 	s.policy.Store(p)
+	s.elevated.wake()
 	s.log.Info("policy in use", "policy", p.Digest())
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"muster/attest"
-	"muster/server/gateway"
 	"muster/server/web"
 )
 
@@ -62,7 +61,7 @@ const (
 
 // routes is the public listener's whole surface.
 func (s *Server) routes() []route {
-	return slices.Concat(s.programRoutes(), s.pageRoutes(), s.api)
+	return slices.Concat(s.programRoutes(), s.gatewayRoutes(), s.pageRoutes(), s.api)
 }
 
 // pageRoutes are what browsers call.
@@ -97,8 +96,7 @@ func (s *Server) programRoutes() []route {
 		{"POST " + attest.PathLinkAsk, byDevice, attest.MaxMessage, s.authentic(s.linkAsk)},
 		{"POST " + attest.PathLink, byDevice, attest.MaxMessage, s.authentic(s.linkProve)},
 		{"POST " + attest.PathLinkEnd, byDevice, attest.MaxMessage, s.authentic(s.linkEnd)},
-		{"GET " + gateway.PathConfiguration, byAnyone, 0, gateway.Configuration(s.config.PublicURL)},
-		{"POST " + gateway.PathEvaluation, byGateway, 0, gateway.Evaluation(s.Check, s.gatewayCredential)},
+		{"POST " + attest.PathWait, byDevice, attest.MaxMessage, s.authentic(s.holding.serve)},
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"muster/server/decide"
 	"muster/server/enroll"
+	"muster/server/gateway/token"
+	"muster/server/geo"
 	"muster/server/notice"
 	"muster/server/people"
 	"muster/server/reference"
@@ -34,9 +36,16 @@ type Server struct {
 	policy atomic.Pointer[decide.Policy]
 	hosts  atomic.Pointer[hosts] // of the policy, as last asked
 	people *people.People
-	sender *notice.Sender // nil when opened for one command
-	pages  []web.Route
-	api    []route // of programs
+	// visitors are who was seen at applications; elevated who has privileged access.
+	visitors *visitors
+	elevated *elevated
+	geo      *geo.Map
+	sockets  *sockets
+	holding  *holding
+	tokens   atomic.Pointer[token.Keys]
+	sender   *notice.Sender // nil when opened for one command
+	pages    []web.Route
+	api      []route // of programs
 
 	credentials atomic.Pointer[sync.Map] // SHA-256 of a secret → *gateway.Credential
 	enrolling   sync.Mutex               // held while an enrolment or an administrator's change is stored
@@ -84,6 +93,8 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	s := &Server{config: config, log: log, clock: newClock(now)}
 	s.now = s.clock.now
 	s.credentials.Store(new(sync.Map))
+	s.visitors, s.elevated, s.geo = newVisitors(), newElevated(), new(geo.Map)
+	s.sockets, s.holding = newSockets(), newHolding(s.now)
 	s.fleet.devices = make(map[string]*device)
 	s.fleet.owners, s.fleet.owned = make(map[string]string), make(map[string]map[string]bool)
 	s.enrolRate = newLimiter(enrolPerSecond, enrolBurst, s.now)
@@ -120,7 +131,7 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if config.visit {
 		begin = s.storedPolicy
 	}
-	for _, step := range []func(context.Context) error{begin, s.load, s.openPeople} {
+	for _, step := range []func(context.Context) error{begin, s.load, s.openPeople, s.openGateways} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.store.Close())
 		}

@@ -96,7 +96,9 @@ func (p *Profile) Tab() *Tab {
 	if err := chromedp.Do(ctx); err != nil {
 		p.b.t.Fatal("opening a tab: ", err)
 	}
-	return &Tab{Profile: p, t: p.b.t, ctx: ctx}
+	tab := &Tab{Profile: p, t: p.b.t, ctx: ctx}
+	tab.listen()
+	return tab
 }
 
 // MayReachLoopback grants what a person is asked for before a public page may

@@ -3,10 +3,13 @@ package browsertest
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
@@ -17,6 +20,9 @@ type Tab struct {
 	*Profile
 	t   testing.TB
 	ctx context.Context
+
+	mu   sync.Mutex
+	said []string // guarded by mu
 }
 
 func (tab *Tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
@@ -81,6 +87,58 @@ func (tab *Tab) At(path string) {
 		}
 		time.Sleep(30 * time.Millisecond)
 	}
+}
+
+// Until waits for an expression to be true of a page that is there, across
+// navigations.
+func (tab *Tab) Until(expression string) {
+	tab.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !Eval[bool](tab, `document.readyState === "complete" && Boolean(`+expression+`)`) {
+		if time.Now().After(deadline) {
+			tab.t.Fatalf("%s never came true:\n%s\nconsole: %q", expression, tab.state(), tab.Said())
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+
+// Look sets how wide the window is, in CSS pixels, and which scheme of colours the
+// person likes: light or dark. They like no motion, so that a picture is of an end.
+func (tab *Tab) Look(width int64, scheme string) {
+	tab.t.Helper()
+	ctx, cancel := context.WithTimeout(tab.ctx, patience)
+	defer cancel()
+	err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 800))
+	if err == nil {
+		_, err = chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+	}
+	if err != nil {
+		tab.t.Fatal("changing how pages look: ", err)
+	}
+}
+
+// Said is what the console has said since the tab was opened: a breach of a page's
+// policy is there, and what a script did not catch.
+func (tab *Tab) Said() []string {
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
+	return slices.Clone(tab.said)
+}
+
+// listen collects what the console says until the tab is closed.
+func (tab *Tab) listen() {
+	messages := chromedp.Console(tab.ctx)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			tab.mu.Lock()
+			tab.said = append(tab.said, m.String())
+			tab.mu.Unlock()
+		}
+	}()
 }
 
 // Text is what a person reads in the page.

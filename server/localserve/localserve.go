@@ -75,17 +75,30 @@ func Run(ctx context.Context, o Options) (err error) {
 	// Browsers take names below .localhost for this machine and for as safe as
 	// https (RFC 6761); passkeys need a name, and a dot in the RP ID.
 	url := "http://id." + rpID + ":" + port
+	policy := o.Policy
+	if policy == "" {
+		if policy, err = samplePolicy(dir); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	apps, err := newSamples(policy, port)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	srv, err := server.New(ctx, server.Config{
 		DataDir: filepath.Join(dir, "server"), Listen: l.Addr().String(), PublicURL: url, RPID: rpID, LinkPort: linkPort,
-		EKRoots: o.EKRoots, VTPMRoots: o.VTPMRoots, Policy: o.Policy, ReportEvery: 10,
+		EKRoots: o.EKRoots, VTPMRoots: o.VTPMRoots, Policy: policy, ReportEvery: 10, Front: apps.front,
 	}, o.Log, time.Now)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	if err := apps.open(ctx, srv); err != nil {
+		return errors.Join(err, l.Close(), srv.Close())
+	}
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(serving, l) }()
-	t := &trial{Options: o, srv: srv, dir: dir, url: url}
+	t := &trial{Options: o, srv: srv, dir: dir, url: url, apps: apps}
 	t.agent = newAgent(path, dir, url, filepath.Join(dir, "token"), o.Stderr)
 	t.agent.link(linkPort)
 	err = t.run(ctx)
@@ -113,6 +126,7 @@ type trial struct {
 	agent *agentProgram
 	dir   string
 	url   string
+	apps  *samples
 	last  []byte
 }
 

@@ -83,7 +83,11 @@ func (t *trial) invite(ctx context.Context) error {
 	_, err = fmt.Fprintf(t.Stdout, "\nSign in, in a browser on this machine:\n"+
 		"  1. register your passkey, by this link that works once:  %s\n"+
 		"  2. link this machine to your session:                    %s/link\n"+
-		"  3. see what muster knows of it:                          %s/laptops\n\n", link, t.url, t.url)
+		"  3. see what muster knows of it:                          %s/laptops\n", link, t.url, t.url)
+	if address := t.apps.address(t.App); err == nil && address != "" {
+		_, err = fmt.Fprintf(t.Stdout, "  4. open the sample application:                          %s\n", address)
+	}
+	fmt.Fprintln(t.Stdout)
 	return err
 }
 

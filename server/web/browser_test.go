@@ -3,109 +3,38 @@ package web
 import (
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/webauthn"
-	"github.com/chromedp/chromedp"
-
+	"muster/server/browsertest"
+	"muster/server/decide"
 	"muster/server/people"
 	"muster/server/store"
 )
 
-// chrome is a real browser at a real listener, with an authenticator that says
-// yes. It collects what the console has to say: a breach of the policy is there.
-type chrome struct {
-	t      *testing.T
-	ctx    context.Context
-	origin string
-
-	mu   sync.Mutex
-	said []string // guarded by mu
-}
-
-func newChrome(t *testing.T, change ...func(*Config)) (*rig, *chrome) {
+// newChrome is a real browser at a real listener, with an authenticator that says
+// yes.
+func newChrome(t *testing.T, change ...func(*Config)) (g *rig, tab *browsertest.Tab, origin string) {
 	t.Helper()
-	if !slices.ContainsFunc([]string{"chromium", "google-chrome", "chromium-browser"}, func(name string) bool { _, err := exec.LookPath(name); return err == nil }) {
-		t.Skip("there is no Chromium")
-	}
+	b := browsertest.Start(t)
 	server := httptest.NewUnstartedServer(nil)
 	port := server.Listener.Addr().String()[strings.LastIndex(server.Listener.Addr().String(), ":"):]
-	origin := "http://id.muster.localhost" + port
-	g := newRigAt(t, origin, "muster.localhost", change...)
+	origin = "http://id.muster.localhost" + port
+	g = newRigAt(t, origin, "muster.localhost", change...)
 	server.Config.Handler = g.mux
 	server.Start()
 	t.Cleanup(server.Close)
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)...)
-	t.Cleanup(stop)
-	ctx, stop := chromedp.NewContext(allocator)
-	t.Cleanup(stop)
-	ctx, stop = context.WithTimeout(ctx, time.Minute)
-	t.Cleanup(stop)
-	c := &chrome{t: t, ctx: ctx, origin: origin}
-	c.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		if _, err := cdp.Call(ctx, target, webauthn.Enable, webauthn.EnableParams{}); err != nil {
-			return err
-		}
-		_, err := cdp.Call(ctx, target, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
-			Protocol: "ctap2", Transport: "internal", HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
-		}})
-		return err
-	}))
-	messages := chromedp.Console(ctx)
-	go func() {
-		for m, err := range messages {
-			if err != nil {
-				return
-			}
-			c.mu.Lock()
-			c.said = append(c.said, m.String())
-			c.mu.Unlock()
-		}
-	}()
-	return g, c
-}
-
-func (c *chrome) do(steps ...chromedp.Action[chromedp.Void]) {
-	c.t.Helper()
-	if err := chromedp.Do(c.ctx, steps...); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// until waits for something to be true of the page, across navigations.
-func (c *chrome) until(what string) {
-	c.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for time.Now().Before(deadline) {
-		ok, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool]("document.readyState === 'complete' && Boolean("+what+")"))
-		if err == nil && ok {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	shown, _ := chromedp.Run(c.ctx, chromedp.Evaluate[string]("location.href + ' ' + document.body.innerText"))
-	c.t.Fatalf("%s never came true; the page: %s\nconsole: %q", what, shown, c.said)
-}
-
-func (c *chrome) at(path string) {
-	c.t.Helper()
-	c.until(fmt.Sprintf("location.pathname === %q", path))
-}
-
-func (c *chrome) click(selector string) {
-	c.t.Helper()
-	c.do(chromedp.Click(selector, chromedp.NodeVisible))
+	tab = b.Profile().Tab()
+	tab.Authenticator(false, false)
+	return g, tab, origin
 }
 
 // A person in a real browser: the scripts run under the policy, ceremonies go
@@ -122,53 +51,51 @@ func TestBrowser(t *testing.T) {
 	}))
 	defer agent.Close()
 	port, _ := strconv.Atoi(agent.URL[strings.LastIndex(agent.URL, ":")+1:])
-	g, c := newChrome(t, func(c *Config) { c.LinkPort = port })
+	g, c, origin := newChrome(t, func(c *Config) { c.LinkPort = port })
 	link, err := g.people.Invite(t.Context(), local, people.Invitation{Name: "alice", Role: store.RoleAdministrator})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.do(chromedp.Navigate(link))
-	c.until(`document.querySelector('form[data-ceremony="/invitation"]') && location.hash === ''`)
-	c.do(chromedp.SendKeys("#name", "Virtual"))
-	c.click(`form[data-ceremony="/invitation"] button`)
-	c.at("/")
-	c.do(chromedp.Navigate(c.origin + "/passkeys"))
-	c.until(`document.body.innerText.includes('Virtual')`)
+	c.Go(link)
+	c.Until(`document.querySelector('form[data-ceremony="/invitation"]') && location.hash === ''`)
+	c.Type("#name", "Virtual")
+	c.Click(`form[data-ceremony="/invitation"] button`)
+	c.At("/")
+	c.Go(origin + "/passkeys")
+	c.Until(`document.body.innerText.includes('Virtual')`)
 
 	g.stale() // a form that adds power confirms first, then arrives
-	c.do(chromedp.Navigate(c.origin + "/people"))
-	c.click("details.fold summary")
-	c.do(chromedp.SendKeys("#name", "bob"))
-	c.click(`form[action="/people/invite"] button`)
-	c.until(`document.getElementById('once-value')?.textContent.includes('/invitation#')`)
+	c.Go(origin + "/people")
+	c.Click("details.fold summary")
+	c.Type("#name", "bob")
+	c.Click(`form[action="/people/invite"] button`)
+	c.Until(`document.getElementById('once-value')?.textContent.includes('/invitation#')`)
 
 	g.stale()
-	c.do(chromedp.Navigate(c.origin + "/verify?next=/sessions"))
-	c.click(`form[data-ceremony="/verify"] button`)
-	c.at("/sessions")
-	c.click(`.account button`)
+	c.Go(origin + "/verify?next=/sessions")
+	c.Click(`form[data-ceremony="/verify"] button`)
+	c.At("/sessions")
+	c.Click(`.account button`)
 	// Where the browser offers passkeys by itself the authenticator takes one at
 	// once, and there is no button left to press.
-	c.until(`location.pathname === '/' || (document.querySelector('form[data-ceremony="/sign-in"]:not([aria-busy="true"]) button')?.click(), false)`)
-	c.at("/")
+	c.Until(`location.pathname === '/' || (document.querySelector('form[data-ceremony="/sign-in"]:not([aria-busy="true"]) button')?.click(), false)`)
+	c.At("/")
 
-	c.do(chromedp.Navigate(c.origin + "/invitation#mso_wrong"))
-	c.until(`document.querySelector('#opened [role=alert]')`)
-	c.do(chromedp.Navigate(c.origin + "/recover"))
-	c.until(`document.querySelector('.ways') && !document.querySelector('#state')`)
+	c.Go(origin + "/invitation#mso_wrong")
+	c.Until(`document.querySelector('#opened [role=alert]')`)
+	c.Go(origin + "/recover")
+	c.Until(`document.querySelector('.ways') && !document.querySelector('#state')`)
 
-	c.do(chromedp.Navigate(c.origin + "/link"))
-	c.click(`[data-way="loopback"]`)
-	c.until(`document.querySelector('[data-says="loopback"]').classList.contains('bad')`)
+	c.Go(origin + "/link")
+	c.Click(`[data-way="loopback"]`)
+	c.Until(`document.querySelector('[data-says="loopback"]').classList.contains('bad')`)
 	if got := <-asked; !strings.HasPrefix(got, `POST /link text/plain {"link":"`) || !strings.Contains(got, `","nonce":"`) {
 		t.Errorf("the agent is asked %q", got)
 	}
-	c.click(`[data-way="code"]`)
-	c.until(`!document.querySelector('[data-code]').hidden`)
+	c.Click(`[data-way="code"]`)
+	c.Until(`!document.querySelector('[data-code]').hidden`)
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, said := range c.said {
+	for _, said := range c.Said() {
 		// What the test provokes is told by the browser, too.
 		if !strings.Contains(said, "Failed to load resource") {
 			t.Errorf("the console says %s", said)
@@ -178,24 +105,85 @@ func TestBrowser(t *testing.T) {
 
 // A page elsewhere cannot act for who is signed in here.
 func TestBrowserRefusesOtherOrigins(t *testing.T) {
-	g, c := newChrome(t)
+	g, c, origin := newChrome(t)
 	link, err := g.people.Invite(t.Context(), local, people.Invitation{Name: "alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.do(chromedp.Navigate(link))
-	c.until(`document.querySelector('form[data-ceremony="/invitation"]')`)
-	c.click(`form[data-ceremony="/invitation"] button`)
-	c.at("/")
+	c.Go(link)
+	c.Until(`document.querySelector('form[data-ceremony="/invitation"]')`)
+	c.Click(`form[data-ceremony="/invitation"] button`)
+	c.At("/")
 	evil := httptest.NewServer(nil)
 	defer evil.Close()
 	// The same site and another origin: its cookies come along.
-	address := strings.Replace(strings.Replace(c.origin, "id.", "evil.", 1), c.origin[strings.LastIndex(c.origin, ":"):], evil.URL[strings.LastIndex(evil.URL, ":"):], 1)
-	c.do(chromedp.Navigate(address + "/" + url.PathEscape("page")))
-	if _, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool](fmt.Sprintf(`(() => { const f = document.createElement('form'); f.method = 'post'; f.action = %q + '/sessions/end-all'; document.body.append(f); f.submit(); return true })()`, c.origin))); err != nil {
+	address := strings.Replace(strings.Replace(origin, "id.", "evil.", 1), origin[strings.LastIndex(origin, ":"):], evil.URL[strings.LastIndex(evil.URL, ":"):], 1)
+	c.Go(address + "/" + url.PathEscape("page"))
+	browsertest.Eval[bool](c, fmt.Sprintf(`(() => { const f = document.createElement('form'); f.method = 'post'; f.action = %q + '/sessions/end-all'; document.body.append(f); f.submit(); return true })()`, origin))
+	c.Until(`document.body.innerText.includes('cross-origin')`)
+	c.Go(origin + "/sessions")
+	c.At("/sessions")
+}
+
+// From the page that says why an application is closed a person gets to it: hands are
+// warmed in place, a form leads back here, and the page to another host, which our
+// policy lets no form do; who waits for an approval is taken there by htmx.
+func TestBrowserAccess(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<!doctype html><title>wiki</title><p>the application at "+html.EscapeString(r.URL.RequestURI()))
+	}))
+	defer app.Close()
+	host := "wiki.muster.localhost" + app.URL[strings.LastIndex(app.URL, ":"):]
+	var mu sync.Mutex
+	closed := denied(decide.StepUp, step(aboutElevation))
+	stands := Standing{App: decide.App{ID: "wiki"}, Host: host, Again: "http://" + host + "/page", Decision: closed, Terms: decide.ElevationTerms{Lasts: time.Minute}}
+	set := func(d decide.Decision, terms decide.ElevationTerms) {
+		mu.Lock()
+		defer mu.Unlock()
+		stands.Decision, stands.Terms = d, terms
+	}
+	g, c, origin := newChrome(t, func(c *Config) {
+		c.Standing = func(context.Context, string, string, string, people.From) (*Standing, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			st := stands
+			return &st, true
+		}
+	})
+	link, err := g.people.Invite(t.Context(), local, people.Invitation{Name: "alice"})
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.until(`document.body.innerText.includes('cross-origin')`)
-	c.do(chromedp.Navigate(c.origin + "/sessions"))
-	c.at("/sessions")
+	c.Go(link)
+	c.Until(`document.querySelector('form[data-ceremony="/invitation"]')`)
+	c.Click(`form[data-ceremony="/invitation"] button`)
+	c.At("/")
+
+	g.stale()
+	g.terms = people.ElevationTerms{Lasts: time.Minute}
+	access := origin + "/access?" + url.Values{"host": {host}, "back": {"/page"}}.Encode()
+	c.Go(access)
+	c.Type("#why", "renew the certificate")
+	open := denied(decide.Allow)
+	c.Click(`form[action="/access/elevate"] button`)
+	c.Until(`document.body.innerText.includes('Granted')`)
+	set(open, decide.ElevationTerms{Lasts: time.Minute})
+	c.See("the application at /page") // by htmx, within its five seconds
+
+	set(denied(decide.StepUp, step(aboutVerification)), decide.ElevationTerms{})
+	c.Go(access)
+	c.Click(`a[href^="/verify?next="]`)
+	c.Until(`location.pathname === '/verify'`)
+	set(open, decide.ElevationTerms{})
+	c.Click(`form[data-ceremony="/verify"] button`)
+	c.See("the application at /page")
+
+	c.Go(access + "&done=checked") // as a form leads here
+	c.See("the application at /page")
+	for _, said := range c.Said() {
+		if !strings.Contains(said, "Failed to load resource") {
+			t.Errorf("the console says %s", said)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"muster/server/decide"
 	"muster/server/store"
 )
 
@@ -52,6 +53,47 @@ func FuzzOwnPath(f *testing.F) {
 		}
 		if again := ownPath(got); again != got {
 			t.Errorf("%q became %q, then %q", p, got, again)
+		}
+	})
+}
+
+// FuzzAccess: whatever an address, a form or the cookie of trips says, the page leads
+// to the one host that there is or to our own pages, and the server does not fail.
+func FuzzAccess(f *testing.F) {
+	g := newRig(f)
+	b := g.join("alice", store.RolePerson)
+	live := b.jar[cookieSession]
+	trips := accessAsk{host: wikiHost, back: "/"}.digest()
+	for _, seed := range [][3]string{{"host=" + wikiHost + "&back=/", "", "why=a"}, {"host=" + wikiHost, trips + ".1772625600.2", ""}, {"host=evil.example&back=//evil.example", "..", "host=" + wikiHost},
+		{"host=" + wikiHost + "&back=%2F%5Cevil.example&done=checked&try=-1&proved=9223372036854775807", trips + ".-9.9", "%zz"}, {"%00&;=&host[]=x", "\xff", strings.Repeat("host=a&", 100)}} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, query, went, form string) {
+		g.asked = nil
+		for _, open := range []bool{true, false} {
+			g.stands.Decision = decide.Decision{Outcome: decide.Allow}
+			if !open {
+				g.stands.Decision = denied(decide.StepUp, step(aboutLink))
+			}
+			other := &browser{g: &rig{t: t, mux: g.mux}, jar: map[string]string{}, set: map[string]*http.Cookie{}}
+			ask := func(method, body string) *http.Response {
+				path := map[string]string{http.MethodGet: "/access", http.MethodPost: "/access/recheck"}[method]
+				return other.do(method, path, "application/x-www-form-urlencoded", body, func(r *http.Request) {
+					r.URL.RawQuery = query
+					r.Header.Set("Cookie", cookieSession+"="+live+"; "+cookieWent+"="+went)
+				})
+			}
+			for _, answer := range []*http.Response{ask(http.MethodGet, ""), ask(http.MethodPost, form)} {
+				if answer.StatusCode >= 500 {
+					t.Errorf("%q, %q, %q: %d", query, went, form, answer.StatusCode)
+				}
+				_, refresh, _ := strings.Cut(answer.Header.Get("Refresh"), "; url=")
+				for _, to := range []string{answer.Header.Get("Location"), refresh, answer.Header.Get("HX-Redirect")} {
+					if to != "" && ownPath(to) != to && !strings.HasPrefix(to, "https://"+wikiHost+"/") {
+						t.Errorf("%q leads to %q", query, to)
+					}
+				}
+			}
 		}
 	})
 }

@@ -43,7 +43,12 @@ func (s *site) home(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	v.Passkeys = s.passkeysView(r, passkeys)
-	v.Attention = append(recoveryAttention(own, approve), s.passkeyAttention(passkeys)...)
+	elevations, asked, err := s.People.Elevations(r.Context(), r.who)
+	if err != nil {
+		return err
+	}
+	v.Attention = append(recoveryAttention(own, approve), s.elevationAttention(elevations, asked)...)
+	v.Attention = append(v.Attention, s.passkeyAttention(passkeys)...)
 	v.Attention = append(v.Attention, laptopAttention(v.Link, s.laptopViews(r))...)
 	return s.show(w, r, "home", "Where you stand", v)
 }

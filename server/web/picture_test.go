@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,33 +8,85 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
+	"muster/server/browsertest"
 )
 
-// TestPictures takes a picture of every sample into the folder MUSTER_PICTURES,
-// for somebody to look at: light and dark, wide and as narrow as a phone. It
-// fails where a page is wider than its window, or the console has something to say.
+// TestPictures opens every sample in a real browser: wide and as narrow as a phone
+// none is wider than its window, also with everything unfolded, and the console is
+// quiet. With MUSTER_PICTURES it writes a picture of each into that folder, light
+// and dark, for somebody to look at; MUSTER_PICTURE names one, MUSTER_PICTURE_OPEN
+// unfolds them.
 func TestPictures(t *testing.T) {
-	folder := os.Getenv("MUSTER_PICTURES")
-	if folder == "" {
-		t.Skip("MUSTER_PICTURES names no folder")
-	}
+	tab := browsertest.Start(t).Profile().Tab()
 	s := sampleSite()
+	site := httptest.NewServer(pictured(t, s))
+	defer site.Close()
+	folder, only, unfold := os.Getenv("MUSTER_PICTURES"), os.Getenv("MUSTER_PICTURE"), os.Getenv("MUSTER_PICTURE_OPEN") != ""
+	for _, sm := range samples(s) {
+		if only != "" && sm.name != only {
+			continue
+		}
+		address := fmt.Sprintf("%s%s?name=%s", site.URL, samplePath(sm), sm.name)
+		if sm.done != "" {
+			address += "&done=" + sm.done
+		}
+		tab.Look(1280, "light")
+		tab.Go(address)
+		if folder != "" {
+			if unfold {
+				browsertest.Eval[int](tab, unfoldAll)
+			}
+			for _, scheme := range []string{"light", "dark"} {
+				for _, width := range []int64{1280, 390} {
+					tab.Look(width, scheme)
+					tab.Shot(filepath.Join(folder, fmt.Sprintf("%s-%s-%d.png", sm.name, scheme, width)))
+				}
+			}
+		}
+		browsertest.Eval[int](tab, unfoldAll)
+		for _, width := range []int64{1280, 390} {
+			tab.Look(width, "light")
+			if wide := browsertest.Eval[int64](tab, "document.documentElement.scrollWidth"); wide > width || wide == 0 {
+				t.Errorf("%s is %d wide in a window of %d", sm.name, wide, width)
+			}
+		}
+	}
+	for _, said := range tab.Said() {
+		// Nobody answers the scripts here, which the browser tells, too.
+		if !strings.Contains(said, "Failed to load resource") {
+			t.Errorf("the console says %s", said)
+		}
+	}
+}
+
+const unfoldAll = "document.querySelectorAll('details').forEach(d => d.open = true), 1"
+
+// samplePath is where the sample's page stands: the navigation marks it.
+func samplePath(sm sample) string {
+	for page, path := range map[string]string{
+		"home": "/", "person": "/people/bob", "overview": "/office", "devices": "/office/devices", "held": "/office/sessions",
+		"policy": "/office/policy", "audit": "/office/audit", "bypasses": "/office/bypasses", "sign-in": "/sign-in",
+	} {
+		if sm.page == page {
+			return path
+		}
+	}
+	return "/" + strings.Split(sm.page, "-")[0]
+}
+
+// pictured serves samples, by name.
+func pictured(t *testing.T, s *site) http.Handler {
 	byName := map[string]sample{}
 	for _, sm := range samples(s) {
 		byName[sm.name] = sm
 	}
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if version, file, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/static/"), "/"); ok && version == s.version {
 			s.writeAsset(w, &request{Request: r}, s.assets[file], "no-store")
 			return
 		}
-		name := r.URL.Query().Get("name")
-		sm, ok := byName[name]
+		sm, ok := byName[r.URL.Query().Get("name")]
 		if !ok {
 			http.Error(w, "{}", http.StatusNotFound)
 			return
@@ -51,61 +102,5 @@ func TestPictures(t *testing.T) {
 		s.secure(w, row{pattern: "GET /link"})
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = w.Write([]byte(html))
-	}))
-	defer site.Close()
-	// A fragment that is no secret makes pages of secrets show their forms.
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
-	defer cancel()
-	ctx, cancel := chromedp.NewContext(allocator)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 4*time.Minute)
-	defer cancel()
-	only := os.Getenv("MUSTER_PICTURE")
-	paths := map[string]string{"home": "/", "home-calm": "/", "home-new": "/", "person": "/people/bob", "link-again": "/link"}
-	for name, sm := range byName {
-		if only != "" && name != only {
-			continue
-		}
-		path := paths[name]
-		if path == "" {
-			path = "/" + strings.Split(sm.page, "-")[0]
-		}
-		for _, scheme := range []string{"light", "dark"} {
-			for _, width := range []int64{1280, 390} {
-				address := fmt.Sprintf("%s%s?name=%s", site.URL, path, name)
-				if sm.done != "" {
-					address += "&done=" + sm.done
-				}
-				err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 800), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-					_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-						Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-					return err
-				}), chromedp.Navigate(address))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if os.Getenv("MUSTER_PICTURE_OPEN") != "" {
-					if _, err := chromedp.Run(ctx, chromedp.Evaluate[int]("document.querySelectorAll('details').forEach(d => d.open = true), 1")); err != nil {
-						t.Fatal(err)
-					}
-				}
-				wide, err := chromedp.Run(ctx, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if wide > width {
-					t.Errorf("%s is %d wide in a window of %d", name, wide, width)
-				}
-				picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-				if err != nil {
-					t.Fatal(err)
-				}
-				file := filepath.Join(folder, fmt.Sprintf("%s-%s-%d.png", name, scheme, width))
-				if err := os.WriteFile(file, picture, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
+	})
 }

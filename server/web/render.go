@@ -27,31 +27,9 @@ type sheet struct {
 	Who   *people.Who
 	Done  string    // what was just done, a sentence
 	Fresh time.Time // until when hands are fresh; zero: they are not
-	Body  any
-}
-
-// Nav is a link of the navigation.
-type nav struct {
-	Path, Name string
-	Here       bool
-}
-
-// Nav lists where this person may go.
-func (s sheet) Nav() []nav {
-	if s.Who == nil {
-		return nil
-	}
-	links := []nav{{Path: "/", Name: "Home"}, {Path: "/laptops", Name: "Laptops"}, {Path: "/passkeys", Name: "Passkeys"}, {Path: "/sessions", Name: "Sessions"}}
-	if s.Who.Is(readers()...) {
-		links = append(links, nav{Path: "/people", Name: "People"}, nav{Path: "/approvals", Name: "Approvals"})
-	}
-	if s.Who.Is(auditors()...) {
-		links = append(links, nav{Path: "/programs", Name: "Programs"})
-	}
-	for i, l := range links {
-		links[i].Here = s.Path == l.Path || l.Path != "/" && strings.HasPrefix(s.Path, l.Path+"/")
-	}
-	return links
+	// Office: the administrators' pages are there.
+	Office bool
+	Body   any
 }
 
 // readPages parses every page with the layout and the parts beside it. A file
@@ -84,11 +62,13 @@ func (s *site) functions() template.FuncMap {
 		"level":   levelWords,
 		"role":    roleWords,
 		"spans":   spans,
+		"span":    span,
 		"by":      s.actorWords,
 		"list":    func(all []string) string { return strings.Join(all, ", ") },
 		"part":    func(name string, data any) part { return part{name, data} },
 		"info":    func(text string) mark { return mark{"info", text} },
 		"bad":     func(text string) mark { return mark{"bad", text} },
+		"good":    func(text string) mark { return mark{"ok", text} },
 		"waiting": func(text string) mark { return mark{"wait", text} },
 		"notices": func() string { return s.Notices },
 		"roles": func() []store.Role {
@@ -151,7 +131,8 @@ func (s *site) write(w http.ResponseWriter, r *request, status int, name, title 
 }
 
 func (s *site) sheet(r *request, title string, body any) sheet {
-	return sheet{Title: title, Path: r.URL.Path, Who: r.who, Done: doneWords(r.URL.Query().Get("done")), Fresh: s.freshUntil(r.who), Body: body}
+	return sheet{Title: title, Path: r.URL.Path, Who: r.who, Done: doneWords(r.URL.Query().Get("done")), Fresh: s.freshUntil(r.who),
+		Office: s.Office != nil, Body: body}
 }
 
 // execute runs a template to its end before a byte is sent: half a page is none.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"muster/server/decide"
 	"muster/server/passkey/passkeytest"
 	"muster/server/people"
 	"muster/server/session"
@@ -30,6 +31,30 @@ type rig struct {
 	people *people.People
 	routes []Route
 	mux    *http.ServeMux
+	// stands is how everybody stands with the one application that there is, at
+	// wikiHost.
+	stands Standing
+	asked  []string // hosts and paths that it was asked for
+	terms  people.ElevationTerms
+	desk   *Office
+	laptop *Laptop
+}
+
+const wikiHost = "wiki.muster.example"
+
+// standing is a StandingFunc.
+func (g *rig) standing(ctx context.Context, cookie, host, back string, _ people.From) (*Standing, bool) {
+	g.asked = append(g.asked, host+" "+back)
+	if host != wikiHost {
+		return nil, false
+	}
+	st := g.stands
+	if _, err := g.people.Who(ctx, cookie, people.From{}); err != nil {
+		st = Standing{App: st.App, Decision: decide.NoSession("sign-in")}
+	}
+	st.Host = host
+	st.Again = "https://" + wikiHost + "/.muster/start?" + url.Values{"back": {back}}.Encode()
+	return &st, true
 }
 
 func (g *rig) now() time.Time          { return time.UnixMilli(g.ms.Load()).UTC() }
@@ -42,7 +67,8 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 
 func newRigAt(t testing.TB, origin, rpID string, change ...func(*Config)) *rig {
 	t.Helper()
-	g := &rig{t: t, mux: http.NewServeMux()}
+	g := &rig{t: t, mux: http.NewServeMux(), desk: sampleOffice()}
+	g.stands = Standing{App: decide.App{ID: "wiki", Hosts: []string{wikiHost}}, Decision: decide.Decision{Outcome: decide.Allow}}
 	g.ms.Store(noon().UnixMilli())
 	kept, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "data", "muster.db"), Now: g.now})
 	if err != nil {
@@ -54,6 +80,7 @@ func newRigAt(t testing.TB, origin, rpID string, change ...func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	laptop := sampleLaptop()
+	g.laptop = laptop
 	own := func(owner string) []session.Device {
 		if owner != laptop.Owner {
 			return nil
@@ -63,13 +90,13 @@ func newRigAt(t testing.TB, origin, rpID string, change ...func(*Config)) *rig {
 	quiet := slog.New(slog.DiscardHandler)
 	g.people, err = people.New(people.Config{Store: kept, Origin: origin, RPID: rpID, Now: g.now, Log: quiet,
 		Device:  func(id string) (session.Device, bool) { return laptop.Device, id == laptop.ID },
-		Devices: own, Limits: func() session.Limits { return session.Limits{Idle: 8 * time.Hour, Absolute: 24 * time.Hour} }}, meta)
+		Devices: own, Elevation: func(*session.Session, string) (people.ElevationTerms, error) { return g.terms, nil }, Limits: func() session.Limits { return session.Limits{Idle: 8 * time.Hour, Absolute: 24 * time.Hour} }}, meta)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := Config{People: g.people, Origin: origin, LinkPort: 17117, Now: g.now, Log: quiet,
 		Laptop:  func(id string) (*Laptop, bool) { return laptop, id == laptop.ID },
-		Address: func(r *http.Request) string { return "192.0.2.7" }}
+		Address: func(r *http.Request) string { return "192.0.2.7" }, Standing: g.standing, Office: g.desk}
 	for _, f := range change {
 		f(&c)
 	}

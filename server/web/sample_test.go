@@ -2,9 +2,11 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +28,8 @@ func sampleSite() *site {
 	laptop := sampleLaptop()
 	return newSite(Config{
 		Origin: testOrigin, LinkPort: 17117, Notices: "mail and webhook", Now: noon, Log: slog.New(slog.DiscardHandler),
-		Laptop: func(id string) (*Laptop, bool) { return laptop, id == laptop.ID },
+		Laptop:   func(id string) (*Laptop, bool) { return laptop, id == laptop.ID },
+		Standing: func(context.Context, string, string, string, people.From) (*Standing, bool) { return nil, false }, Office: sampleOffice(),
 	})
 }
 
@@ -104,8 +107,8 @@ func samples(s *site) []sample {
 	two := *rec
 	two.Way, two.Laptop, two.Person, two.BegunBy = "administrators", "", "carol", "person:bob"
 	all := []sample{
-		{"sign-in", "sign-in", "layout", "Sign in", "", "", nextView{"/"}},
-		{"signed-out", "sign-in", "layout", "Sign in", "", "signed-out", nextView{"/"}},
+		{"sign-in", "sign-in", "layout", "Sign in", "", "", signInView{Next: "/"}},
+		{"signed-out", "sign-in", "layout", "Sign in", "", "signed-out", signInView{Next: "/"}},
 		{"verify", "verify", "layout", "Confirm it is you", store.RolePerson, "", nextView{"/passkeys"}},
 		{"recover", "recover", "layout", "Recover your account", "", "", nil},
 		{"invitation", "invitation", "layout", "Your invitation", "", "", nil},
@@ -124,6 +127,8 @@ func samples(s *site) []sample {
 		{"laptops-none", "laptops", "layout", "Your laptops", store.RolePerson, "", []laptopView(nil)},
 		{"home", "home", "layout", "Where you stand", store.RoleAdministrator, "", homeView{Link: link, Laptop: &laptop,
 			Attention: append(recoveryAttention([]*people.Recovery{&own}, []*people.Recovery{rec}), laptopAttention(link, []laptopView{waiting})...)}},
+		{"home-elevated", "home", "layout", "Where you stand", store.RolePerson, "", homeView{Link: link,
+			Attention: s.elevationAttention([]*people.Elevation{sampleElevation(true)}, []*people.Elevation{sampleElevation(false), sampleElevation(false)})}},
 		{"home-calm", "home", "layout", "Where you stand", store.RolePerson, "linked", homeView{Link: link}},
 		{"home-new", "home", "layout", "Where you stand", store.RolePerson, "", homeView{Link: unlinked, Attention: laptopAttention(unlinked, nil)}},
 		{"sessions", "sessions", "layout", "Your sessions", store.RolePerson, "", []sessionView{
@@ -132,7 +137,7 @@ func samples(s *site) []sample {
 			{people.Session{Session: &session.Session{ID: "s2", Browser: "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile/15E148 Safari/604.1", Address: "203.0.113.9",
 				CreatedAt: noon().Add(-9 * time.Hour), SeenAt: noon().Add(-2 * time.Hour)}, Passkey: "Phone"}, unlinked.mark}}},
 	}
-	return append(all, officeSamples(s, rec, &own, &two)...)
+	return slices.Concat(all, officeSamples(s, rec, &own, &two), accessSamples(s), deskSamples(s))
 }
 
 func officeSamples(s *site, rec, own, two *people.Recovery) []sample {

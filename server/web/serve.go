@@ -42,6 +42,12 @@ func (s *site) serve(route row) http.Handler {
 		if err == nil {
 			err = s.admit(r, route)
 		}
+		if err == nil && route.body == formBody {
+			// A form of a policy is large: nobody's is read before it is known whose it is.
+			if err = r.ParseForm(); err != nil {
+				err = badBody(err)
+			}
+		}
 		if err == nil {
 			err = route.handle(w, r)
 		}
@@ -78,11 +84,6 @@ func (s *site) inOrder(w http.ResponseWriter, r *request, route row) error {
 			Text: "The server does not take that kind of message here.", Fix: "Reload the page and try again."}
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, route.limit)
-	if route.body == formBody {
-		if err := r.ParseForm(); err != nil {
-			return badBody(err)
-		}
-	}
 	return nil
 }
 

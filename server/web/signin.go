@@ -34,13 +34,20 @@ func begun(w http.ResponseWriter, c *people.Ceremony, err error) error {
 // nextView is a page that goes on to another.
 type nextView struct{ Next string }
 
+// signInView is a sign-in; Another: with another passkey than that of the session
+// which the browser has.
+type signInView struct {
+	Next    string
+	Another bool
+}
+
 func (s *site) signInPage(w http.ResponseWriter, r *request) error {
-	next := ownPath(r.URL.Query().Get("next"))
-	if r.who != nil {
-		http.Redirect(w, r.Request, next, http.StatusSeeOther)
+	v := signInView{ownPath(r.URL.Query().Get("next")), r.who != nil && r.URL.Query().Get("another") != ""}
+	if r.who != nil && !v.Another {
+		http.Redirect(w, r.Request, v.Next, http.StatusSeeOther)
 		return nil
 	}
-	return s.show(w, r, "sign-in", "Sign in", nextView{next})
+	return s.show(w, r, "sign-in", "Sign in", v)
 }
 
 // signInBegin stores nothing, so that a flood of strangers costs no disk.

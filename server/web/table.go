@@ -78,7 +78,10 @@ func (s *site) table() []row {
 		ceremony("POST /recover/begin", BySecret, s.recoverBegin),
 		ceremony("POST /recover/finish", BySecret, s.recoverFinish),
 	}
-	return append(append(rows, s.ownRows()...), s.officeRows()...)
+	for _, more := range [][]row{s.ownRows(), s.accessRows(), s.officeRows(), s.deskRows()} {
+		rows = append(rows, more...)
+	}
+	return rows
 }
 
 // ownRows are what everybody has of their own.
@@ -108,6 +111,11 @@ func (s *site) ownRows() []row {
 		page("GET /approvals", ByPerson, s.approvalsPage),
 		post("POST /approvals/recovery", ByFresh, s.recoveryApprove),
 		post("POST /approvals/cancel", ByPerson, s.recoveryCancel),
+
+		page("GET /elevations", ByPerson, s.elevationsPage),
+		post("POST /elevations/approve", ByFresh, s.elevationApprove),
+		post("POST /elevations/decline", ByFresh, s.elevationDecline),
+		post("POST /elevations/end", ByPerson, s.elevationEnd), // one's own
 	}
 }
 
@@ -128,6 +136,48 @@ func (s *site) officeRows() []row {
 		page("GET /programs", ByPerson, s.programsPage, auditors()...),
 		post("POST /programs/create", ByFresh, s.programCreate, administrators()...),
 		post("POST /programs/end", ByFresh, s.programEnd, administrators()...),
+	}
+}
+
+// deskRows are the administrators' pages over the Office. What changes something
+// needs fresh hands; trying a policy changes nothing.
+func (s *site) deskRows() []row {
+	if s.Office == nil {
+		return nil
+	}
+	try := post("POST /office/policy/try", ByFresh, s.policyTry, administrators()...)
+	use := post("POST /office/policy/use", ByFresh, s.policyUse, administrators()...)
+	try.limit, use.limit = maxPolicyForm, maxPolicyForm
+	return []row{
+		page("GET /office", ByPerson, s.overviewPage, readers()...),
+
+		page("GET /office/devices", ByPerson, s.devicesPage, readers()...),
+		post("POST /office/devices/approve", ByFresh, s.deviceApprove, administrators()...),
+		post("POST /office/devices/revoke", ByFresh, s.deviceRevoke, administrators()...),
+
+		page("GET /office/sessions", ByPerson, s.officeSessionsPage, auditors()...),
+		post("POST /office/sessions/end", ByFresh, s.officeSessionEnd, administrators()...),
+
+		page("GET /office/policy", ByPerson, s.policyPage, auditors()...),
+		try, use,
+
+		page("GET /office/audit", ByPerson, s.auditPage, auditors()...),
+
+		page("GET /office/bypasses", ByPerson, s.bypassesPage, auditors()...),
+		post("POST /office/bypasses/add", ByFresh, s.bypassAdd, administrators()...),
+		post("POST /office/bypasses/end", ByFresh, s.bypassEnd, administrators()...),
+	}
+}
+
+// accessRows are what gateways send refused people to.
+func (s *site) accessRows() []row {
+	if s.Standing == nil {
+		return nil
+	}
+	return []row{
+		page("GET /access", ByAnyone, s.accessPage),
+		post("POST /access/elevate", ByFresh, s.accessElevate),
+		post("POST /access/recheck", ByPerson, s.accessRecheck),
 	}
 }
 

@@ -80,6 +80,10 @@ type Config struct {
 	// AllowPerson counts what somebody who is signed in sends; false: too much. nil:
 	// no limit.
 	AllowPerson func(id string) bool
+	// Standing tells how a browser stands with an application; Office is what
+	// administrators act on; nil: their pages are not there.
+	Standing StandingFunc
+	Office   *Office
 	// Notices tells where notices go, in words: "mail", "mail and webhook", "".
 	Notices string
 	Now     func() time.Time

@@ -54,6 +54,33 @@ func doneWords(code string) string {
 		return "The recovery is cancelled. Nothing was changed."
 	case "invitation-withdrawn":
 		return "The invitation is withdrawn. Its link no longer works."
+	case "elevation-asked":
+		return "Asked. It waits for an approval."
+	case "elevation-granted":
+		return "Granted. It ends by itself."
+	case "elevation-approved":
+		return "Approved. They have access now; it ends by itself."
+	case "elevation-declined":
+		return "It is ended. They have no access by it."
+	case "elevation-ended":
+		return "Your access has ended."
+	}
+	return doneOfficeWords(code)
+}
+
+// doneOfficeWords says what administrators did.
+func doneOfficeWords(code string) string {
+	switch code {
+	case "device-approved":
+		return "The laptop is admitted. Its next report shows how it stands."
+	case "device-revoked":
+		return "The laptop is revoked. It is refused from now on, for ever."
+	case "policy-used":
+		return "The policy is in use. Every check from now on is by it."
+	case "bypass-added":
+		return "The rule is let pass from now on, and ends being so by itself."
+	case "bypass-ended":
+		return "The bypass has ended. The rule counts again."
 	case "program-ended":
 		return "The token has ended. The program that holds it is refused from now on."
 	}
@@ -99,6 +126,14 @@ func span(d time.Duration) string {
 		return count(d/day, "day")
 	}
 	return count(d/(30*day), "month")
+}
+
+// count puts a number and what it counts in words.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // browserName makes two words of a user agent: enough to know one's own browser.

@@ -100,7 +100,11 @@ func TestRoutesDenyByDefault(t *testing.T) {
 func TestTableNamesItsAccess(t *testing.T) {
 	for _, r := range sampleSite().table() {
 		method, path, _ := strings.Cut(r.pattern, " ")
-		office := strings.HasPrefix(path, "/people") || strings.HasPrefix(path, "/programs")
+		office := strings.HasPrefix(path, "/people") || strings.HasPrefix(path, "/programs") || strings.HasPrefix(path, "/office")
+		limit := int64(maxCeremony)
+		if strings.HasPrefix(path, "/office/policy/") {
+			limit = maxPolicyForm
+		}
 		switch {
 		case r.access == "" || r.handle == nil:
 			t.Errorf("%s says nothing of who may come", r.pattern)
@@ -110,7 +114,9 @@ func TestTableNamesItsAccess(t *testing.T) {
 			t.Errorf("%s needs no fresh hands", r.pattern)
 		case (method == http.MethodGet) != (r.body == noBody):
 			t.Errorf("%s has body %q", r.pattern, r.body)
-		case method == http.MethodPost && (r.limit <= 0 || r.limit > maxCeremony):
+		case path == "/access/elevate" && r.access != ByFresh, path == "/elevations/approve" && r.access != ByFresh, path == "/elevations/decline" && r.access != ByFresh:
+			t.Errorf("%s gives or takes what is others', without fresh hands", r.pattern)
+		case method == http.MethodPost && (r.limit <= 0 || r.limit > limit):
 			t.Errorf("%s takes %d bytes", r.pattern, r.limit)
 		}
 	}

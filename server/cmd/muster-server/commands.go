@@ -70,6 +70,11 @@ type settings struct {
 	ReadmitAlone      bool          `help:"Owners readmit their own laptops whose keys changed; else an approver confirms."`
 	MDSRoots          []string      `name:"mds-roots" help:"Further CAs that may sign FIDO metadata, for tests and mirrors (PEM)." placeholder:"FILE"`
 
+	GatewayListen string `help:"Address where gateways come with client certificates; needs --tls-cert." placeholder:"HOST:PORT"`
+	EnvoyListen   string `help:"Address where Envoy's gRPC comes, plain: keep it on loopback." placeholder:"HOST:PORT"`
+	CountryFile   string `help:"MaxMind database of countries." placeholder:"FILE"`
+	ASNFile       string `name:"asn-file" help:"MaxMind database of autonomous systems." placeholder:"FILE"`
+
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 
@@ -81,6 +86,7 @@ func (s *settings) server() server.Config {
 		ReportEvery: s.ReportEvery, RequireToken: s.RequireToken,
 		RPID: s.RPID, LinkPort: s.LinkPort, Administrators: s.Administrators, RecoveryWait: s.RecoveryWait,
 		ReadmitAlone: s.ReadmitAlone, MDSRoots: s.MDSRoots,
+		GatewayListen: s.GatewayListen, EnvoyListen: s.EnvoyListen, CountryFile: s.CountryFile, ASNFile: s.ASNFile,
 	}
 	c.SMTP.Address, c.SMTP.From, c.SMTP.User = s.SMTPAddress, s.SMTPFrom, s.SMTPUser
 	c.SMTP.PasswordFile, c.SMTP.TLS = s.SMTPPasswordFile, s.SMTPTLS

@@ -1,35 +1,88 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 
 	"muster/server"
+	"muster/server/gateway/snippets"
 	"muster/server/verify"
 )
 
 // gatewayCmd is about who may ask for decisions.
 type gatewayCmd struct {
-	Create gatewayCreateCmd `cmd:"" help:"Make a credential and print its secret, once."`
-	List   gatewayListCmd   `cmd:"" help:"List credentials, without their secrets."`
-	Delete gatewayDeleteCmd `cmd:"" help:"Delete a credential: it is refused from the next request on."`
+	Create  gatewayCreateCmd  `cmd:"" help:"Make a credential and print its secret, once."`
+	Snippet gatewaySnippetCmd `cmd:"" help:"Print what to paste into nginx, Caddy, HAProxy, Traefik or Envoy."`
+	List    gatewayListCmd    `cmd:"" help:"List credentials, without their secrets."`
+	Delete  gatewayDeleteCmd  `cmd:"" help:"Delete a credential: it is refused from the next request on."`
 }
 
 type gatewayCreateCmd struct {
-	Name string   `arg:"" help:"Name of the gateway or program."`
-	App  []string `help:"Application that it may ask about; * for all." required:"" placeholder:"ID"`
+	Name        string   `arg:"" help:"Name of the gateway or program."`
+	App         []string `help:"Application that it may ask about; * for all." required:"" placeholder:"ID"`
+	Dialect     string   `help:"How it asks: ${enum}." enum:"authzen,nginx,caddy,traefik,haproxy,envoy,http" default:"authzen"`
+	Restricts   bool     `help:"It enforces restrictions (reading only); without it a restricted request is refused."`
+	Audience    string   `help:"Hand it signed tokens for this audience." placeholder:"TEXT"`
+	Certificate string   `help:"Its client certificate (PEM), which then is a credential on --gateway-listen." type:"existingfile" placeholder:"FILE"`
+	Socket      string   `help:"Unix socket that the server opens for it alone." placeholder:"PATH"`
+	SecretFile  string   `help:"Write the secret into this new file (mode 0600) instead of printing it." placeholder:"FILE"`
 }
 
 func (c *gatewayCreateCmd) Run(ctx context.Context, s *settings) error {
-	return withControl(ctx, s, func(control *server.Control) error {
-		var made server.NewGateway
-		if err := control.Do(ctx, "POST", "/gateways", server.GatewayRequest{Name: c.Name, Apps: c.App}, &made); err != nil {
+	q := server.GatewayRequest{Name: c.Name, Apps: c.App, Dialect: c.Dialect, Restricts: c.Restricts, Audience: c.Audience, Socket: c.Socket}
+	if c.Certificate != "" {
+		b, err := os.ReadFile(c.Certificate)
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Println(made.Secret)
+		q.Certificate = string(b)
+	}
+	out := os.Stdout
+	if c.SecretFile != "" {
+		// Before the credential is made: a secret that cannot be kept is lost.
+		f, err := os.OpenFile(c.SecretFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		out = f
+	}
+	return withControl(ctx, s, func(control *server.Control) error {
+		var made server.NewGateway
+		if err := control.Do(ctx, "POST", "/gateways", q, &made); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(out, made.Secret)
 		return err
 	})
+}
+
+// gatewaySnippetCmd prints what is pasted into a gateway's configuration.
+type gatewaySnippetCmd struct {
+	Dialect    string `arg:"" help:"${enum}; haproxy-lua is the file beside HAProxy's." enum:"nginx,caddy,haproxy,haproxy-lua,traefik,envoy"`
+	App        string `help:"The application." required:"" placeholder:"ID"`
+	Host       string `help:"The application's name as browsers ask for it." required:"" placeholder:"NAME"`
+	Upstream   string `help:"Where the gateway reaches the application." required:"" placeholder:"HOST:PORT"`
+	Muster     string `help:"Where the gateway reaches this server; default: the public URL." placeholder:"URL"`
+	SecretFile string `help:"Where the gateway finds its secret; of Traefik and Envoy the folder of its client certificate." required:"" placeholder:"FILE"`
+	CAFile     string `name:"ca-file" help:"CA of this server's certificate; default: the system's." placeholder:"FILE"`
+	LuaFile    string `help:"Where muster.lua lies for HAProxy." placeholder:"FILE"`
+	Plain      string `help:"Listen here without TLS, as behind a load balancer." placeholder:"HOST:PORT"`
+}
+
+func (c *gatewaySnippetCmd) Run(s *settings) error {
+	muster := cmp.Or(c.Muster, s.PublicURL)
+	text, err := snippets.Render(c.Dialect, snippets.Values{Muster: muster, App: c.App, Host: c.Host, Upstream: c.Upstream,
+		SecretFile: c.SecretFile, CAFile: c.CAFile, LuaFile: c.LuaFile, Listen: c.Plain})
+	if err != nil {
+		return usageError(err.Error())
+	}
+	_, err = io.WriteString(os.Stdout, text)
+	return err
 }
 
 type gatewayListCmd struct{}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -17,11 +19,13 @@ import (
 
 // policyCmd is about policy files.
 type policyCmd struct {
-	Check   policyCheckCmd   `cmd:"" help:"Is every word of a policy understood? Exit 3 when not."`
-	Test    policyTestCmd    `cmd:"" help:"Run the tests that a policy carries. Exit 3 when one fails."`
-	Explain policyExplainCmd `cmd:"" help:"Say, rule by rule, what a policy decides for a device."`
-	Default policyDefaultCmd `cmd:"" help:"Print the policy in the program, to begin from."`
-	Reload  policyReloadCmd  `cmd:"" help:"Have the running server read its policy file again."`
+	Check    policyCheckCmd    `cmd:"" help:"Is every word of a policy understood? Exit 3 when not."`
+	Test     policyTestCmd     `cmd:"" help:"Run the tests that a policy carries. Exit 3 when one fails."`
+	Explain  policyExplainCmd  `cmd:"" help:"Say, rule by rule, what a policy decides for a device."`
+	Simulate policySimulateCmd `cmd:"" help:"Say who would lose or gain what by a policy, on the running server. Exit 3 when somebody loses."`
+	Diff     policyDiffCmd     `cmd:"" help:"Say in what two policies differ in meaning."`
+	Default  policyDefaultCmd  `cmd:"" help:"Print the policy in the program, to begin from."`
+	Reload   policyReloadCmd   `cmd:"" help:"Have the running server read its policy file again."`
 }
 
 type policyCheckCmd struct {
@@ -149,6 +153,78 @@ func (policyDefaultCmd) Run() error {
 	}
 	_, err = io.WriteString(os.Stdout, text)
 	return err
+}
+
+type policySimulateCmd struct {
+	File string `arg:"" help:"Policy (YAML)." type:"existingfile"`
+	JSON bool   `help:"Print JSON."`
+}
+
+func (c *policySimulateCmd) Run(ctx context.Context, s *settings) error {
+	if _, err := loadPolicy(c.File); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	var out server.Simulation
+	err = withControl(ctx, s, func(control *server.Control) error {
+		return control.Do(ctx, "POST", "/policy/simulate", server.SimulateRequest{Text: string(text)}, &out)
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printJSON(out)
+	} else {
+		err = printSimulation(&out)
+	}
+	if err == nil && out.Lost > 0 {
+		err = notFitError(fmt.Sprintf("%d would lose access", out.Lost))
+	}
+	return err
+}
+
+func printSimulation(out *server.Simulation) error {
+	fmt.Printf("%d laptops and %d sessions looked at: %d would lose, %d would gain\n", out.Devices, out.Sessions, out.Lost, out.Won)
+	for _, c := range out.Changes {
+		who := c.Person
+		if who == "" {
+			who = "laptop"
+		}
+		if c.Laptop != "" || c.Device != "" {
+			who += " (" + cmp.Or(c.Laptop, c.Device) + ")"
+		}
+		fmt.Printf("  %-12s %v -> %v  %s  %s\n", c.App, c.Before, c.After, who, strings.Join(c.Reasons, ", "))
+	}
+	if more := out.Lost + out.Won - len(out.Changes); more > 0 {
+		fmt.Printf("  and %d more\n", more)
+	}
+	for _, t := range out.Trial {
+		fmt.Printf("on trial: %s is not met by %d laptops, %d sessions\n", t.Rule, t.Devices, t.Sessions)
+	}
+	return nil
+}
+
+type policyDiffCmd struct {
+	From string `arg:"" help:"Policy (YAML)." type:"existingfile"`
+	To   string `arg:"" help:"Another one." type:"existingfile"`
+}
+
+func (c *policyDiffCmd) Run() error {
+	from, err := loadPolicy(c.From)
+	if err != nil {
+		return err
+	}
+	to, err := loadPolicy(c.To)
+	if err != nil {
+		return err
+	}
+	for _, d := range decide.Diff(from, to) {
+		fmt.Printf("%s: %s\n", d.What, d.How)
+	}
+	return nil
 }
 
 type policyReloadCmd struct{}
