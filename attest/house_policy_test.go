@@ -92,7 +92,7 @@ func houseTable() []houseRow {
 			foreign: []string{jsonStrict}, guarded: []string{jsonPlain, "os/exec", "testing"}, tests: true, why: "starts server and agent for tests"},
 		{dir: "server/browsertest", foreign: []string{"github.com/chromedp/chromedp", "github.com/chromedp/cdproto"}, guarded: []string{jsonPlain, "os/exec", "testing"},
 			tests: true, why: "the one home of the browser"},
-		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/verify", "server/store", "server/enroll", "server/gateway/snippets", "attest/posture"},
+		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/verify", "server/store", "server/enroll", "server/gateway/snippets", "server/web", "attest/posture"},
 			foreign: []string{"github.com/alecthomas/kong", jsonStrict}, guarded: both, why: "wiring, one file a command"},
 	}...)
 }

@@ -204,9 +204,13 @@ func (s *Server) elevationTerms(one *session.Session, app string) (people.Elevat
 	if !named || a.Elevation.Lasts == 0 {
 		return people.ElevationTerms{}, nil // there is none to be had
 	}
-	st, _, refused := s.sessionNow(context.Background(), one.ID, app)
+	st, v, refused := s.sessionNow(context.Background(), one.ID, app)
 	if refused != nil {
 		return people.ElevationTerms{}, misfit(http.StatusConflict, "elevation-closed", "It could not be told whether this application would open.", "Try again.")
+	}
+	in, _ := s.inputsOf(&standing{of: st.of}, v.seenAt(), app, time.Time{})
+	if in.Visitor.Session.Link.State != string(session.LinkLive) {
+		return people.ElevationTerms{}, misfit(http.StatusConflict, "elevation-unlinked", "Privileged access is for a browser on a laptop that is known.", "Link this laptop first.")
 	}
 	for _, r := range st.prepared.Decision.Reasons {
 		if r.Counts() && r.Claim != "elevation" && r.Claim != "verification" {

@@ -154,7 +154,7 @@ func TestElevationRefused(t *testing.T) {
 		code   string
 	}{
 		"open disk":      {func(g *gate) { g.report(posture.No) }, "ops", "elevation-closed"},
-		"no link":        {func(g *gate) { g.unlink() }, "ops", "elevation-closed"},
+		"no link":        {func(g *gate) { g.unlink() }, "ops", "elevation-unlinked"},
 		"old hands":      {func(g *gate) { g.clock.advance(6 * time.Minute); g.report(posture.Yes); g.link() }, "ops", "verify-first"},
 		"no application": {func(*gate) {}, "none", "elevation-none"},
 		"not that kind":  {func(*gate) {}, "wiki", "elevation-none"},

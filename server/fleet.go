@@ -26,8 +26,14 @@ type fleet struct {
 	owned  map[string]map[string]bool // guarded by ownMu; owner → device ids
 }
 
-// device is one laptop as the server works with it.
+// device is one laptop as the server works with it. What checks read comes first.
 type device struct {
+	// stale: the stored row changed, by whatever way; it is read again before the
+	// next answer.
+	stale atomic.Bool
+	// answers are what checks read.
+	answers atomic.Pointer[answers]
+
 	// mu serialises what changes the device: its reports, approvals, revocation.
 	// It is held until the change is stored.
 	mu     sync.Mutex
@@ -48,12 +54,6 @@ type device struct {
 	wasAudited bool
 
 	secret atomic.Pointer[attest.Digest] // for attest.MAC
-	// stale: the stored row changed, by whatever way; it is read again before the
-	// next answer.
-	stale atomic.Bool
-
-	// answers are what checks read.
-	answers atomic.Pointer[answers]
 }
 
 // answers are a device's decisions under one policy, until time changes them.
@@ -140,10 +140,15 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 	first := true
 	a.all = p.DecideAll(in)
 	for id, decision := range a.all {
+		// A laptop that asks by itself is judged by what it is: rules about people say
+		// nothing of it. Where a request comes from, it cannot tell, so that counts.
+		alone := decision.Alone()
+		decision = decision.OfDevice()
+		a.all[id] = decision
 		if !decision.Until.IsZero() && decision.Until.Before(a.until) {
 			a.until = decision.Until
 		}
-		a.byApp[id] = gateway.NewAnswer(decision, gateway.Identity{})
+		a.byApp[id] = gateway.NewAnswer(alone, gateway.Identity{Device: d.row.ID, Level: d.row.Level.String()})
 		if first || decision.Outcome < a.worst.Outcome {
 			a.worst, first = decision, false
 		}

@@ -91,7 +91,8 @@ func (s *Server) serveMore(ctx context.Context, background *sync.WaitGroup) erro
 	return nil
 }
 
-// keepSeen stores now and then when sessions were seen, and forgets who was not.
+// keepSeen stores now and then when sessions were seen, and forgets who was not;
+// it sees to the signing keys, too.
 func (s *Server) keepSeen(ctx context.Context) {
 	tick := time.NewTicker(noteAfter / 2)
 	defer tick.Stop()
@@ -111,6 +112,9 @@ func (s *Server) keepSeen(ctx context.Context) {
 			s.log.Warn("when sessions were seen is not stored", "error", err)
 		}
 		s.visitors.forget(s.now().Add(-forgetAfter))
+		if err := s.rotateKeys(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("signing keys not rotated; the old one stays", "error", err)
+		}
 	}
 }
 
@@ -128,7 +132,7 @@ func (s *Server) keepHouse(ctx context.Context) {
 			_, err := tx.PurgeEnrolments()
 			return err
 		})
-		if err = errors.Join(err, s.people.Sweep(ctx), s.rotateKeys(ctx)); err != nil && ctx.Err() == nil {
+		if err = errors.Join(err, s.people.Sweep(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("what expired is not forgotten", "error", err)
 		}
 	}

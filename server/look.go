@@ -20,10 +20,10 @@ func (s *Server) look(ctx context.Context, q *gateway.Question, c *gateway.Crede
 	if answer := s.misplaced(q); answer != nil {
 		return answer
 	}
-	if q.Cookie == "" {
+	if q.Cookie == "" || len(q.Cookie) > maxCookie {
 		return nobody
 	}
-	hash := cookieHash(sha256.Sum256([]byte(q.Cookie)))
+	hash := hashOf(q.Cookie)
 	v := s.visitors.at(hash)
 	if v != nil {
 		if st := v.standing.Load(); v.host == q.Host && v.app == q.App && s.stands(v.visitor, st) {
@@ -37,11 +37,18 @@ func (s *Server) look(ctx context.Context, q *gateway.Question, c *gateway.Crede
 	return s.answerVisit(ctx, v.visitor, st, q, c.Restricts)
 }
 
+// hashOf names a cookie in memory, where no secrets are kept. The copy stays off the
+// heap.
+func hashOf(cookie string) cookieHash {
+	var b [maxCookie]byte
+	return sha256.Sum256(b[:copy(b[:], cookie)])
+}
+
 // misplaced refuses a question about a host that is not the application's. Which
 // application it is, the gateway's own configuration says; a client that names
 // another one's host gets nothing by it.
 func (s *Server) misplaced(q *gateway.Question) *gateway.Answer {
-	if _, named := s.policy.Load().App(q.App); !named {
+	if !s.hostIndex().named[q.App] {
 		return unknownApp
 	}
 	if app, _, ok := s.appAt(q.Host); !ok || app != q.App {
@@ -58,7 +65,11 @@ func (s *Server) visitNow(ctx context.Context, v *visit, hash cookieHash, q *gat
 		if err != nil {
 			return nil, nil, s.notRead(err)
 		}
-		v = s.visitors.seatVisit(hash, found)
+		if found.App != q.App || found.Host != q.Host {
+			return nil, nil, nobody
+		}
+		app, host, _ := s.appAt(q.Host)
+		v = s.visitors.seatVisit(hash, found, app, host)
 	}
 	if v.host != q.Host || v.app != q.App {
 		return nil, nil, nobody // a cookie is good at its own host, for its own application
@@ -109,16 +120,18 @@ func (s *Server) notRead(err error) *gateway.Answer {
 // answerVisit is the answer to one request of a visitor whose standing holds.
 // restricts: who asks enforces a restriction; else restrict is a refusal.
 func (s *Server) answerVisit(ctx context.Context, v *visitor, st *standing, q *gateway.Question, restricts bool) *gateway.Answer {
-	answer := st.answer
-	if !st.prepared.Final() {
+	answer, outcome, elevated := st.answer, st.outcome, st.elevated
+	if !st.final {
 		answer = s.forRequest(st, &q.Request)
+		outcome, elevated = answer.Decision().Outcome, answer.Decision().Elevated
 	}
-	d := answer.Decision()
-	if d.Outcome != decide.Allow && (d.Outcome != decide.Restrict || !restricts) {
+	if outcome != decide.Allow && (outcome != decide.Restrict || !restricts) {
 		return answer // a refused request is no sign of life: it would end what it is refused for
 	}
-	v.seen.Store(s.now().UnixMilli())
-	if d.Elevated {
+	if now := s.now().UnixMilli(); now-v.seen.Load() >= int64(time.Second/time.Millisecond) {
+		v.seen.Store(now)
+	}
+	if elevated {
 		return s.useElevation(ctx, v, q, answer)
 	}
 	return answer
@@ -162,7 +175,7 @@ type elevationUse struct {
 // CheckSession answers a program that asks about a session by its id, or about a
 // person in that session.
 func (s *Server) CheckSession(ctx context.Context, id, user, app string, req *decide.Request) *gateway.Answer {
-	if _, named := s.policy.Load().App(app); !named {
+	if !s.hostIndex().named[app] {
 		return unknownApp
 	}
 	st, v, refused := s.sessionNow(ctx, id, app)

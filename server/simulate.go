@@ -28,9 +28,7 @@ func (s *Server) Simulate(ctx context.Context, text string) (*web.Simulation, er
 	run := &simulation{now: s.policy.Load(), next: next, trial: make(map[string]*web.SimulatedTrial)}
 	run.out.Digest = next.Digest()
 	run.out.Diff = decide.Diff(run.now, next)
-	run.out.Tests = next.Test(func(string) ([]byte, error) {
-		return nil, errors.New("files are read by muster-server policy test only")
-	})
+	run.out.Tests = next.Test(noFiles)
 	for _, d := range s.fleet.all() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -47,6 +45,11 @@ func (s *Server) Simulate(ctx context.Context, text string) (*web.Simulation, er
 		}
 	}
 	return run.finish(), nil
+}
+
+// noFiles is for tests that name files: a text from a page has none beside it.
+func noFiles(string) ([]byte, error) {
+	return nil, errors.New("files are read by muster-server policy test only")
 }
 
 // inputsNow are what a device's decisions rest on, and its name.
@@ -148,6 +151,9 @@ func opened(p *decide.Policy, in *decide.Inputs) decide.Decision {
 	if a, named := p.App(in.App); named && in.Visitor == nil && !a.Devices {
 		return *sessionRequired.Decision()
 	}
+	if in.Visitor == nil {
+		return p.Decide(*in).Alone()
+	}
 	return p.Prepare(*in).Decision
 }
 
@@ -172,20 +178,17 @@ func (r *simulation) finish() *web.Simulation {
 	return &r.out
 }
 
-// Simulation is what another policy would change, for commands.
-type Simulation = web.Simulation
-
 // maxPolicyText bounds a policy that is sent, with what JSON adds.
 const maxPolicyText = 3 << 20
 
-// SimulateRequest brings a policy to try.
-type SimulateRequest struct {
+// policyTrial brings a policy to try.
+type policyTrial struct {
 	Text string `json:"text"`
 }
 
 // simulate handles the control socket's POST /policy/simulate.
 func (s *Server) simulate(r *http.Request, body []byte) (any, error) {
-	var q SimulateRequest
+	var q policyTrial
 	if err := read(body, &q); err != nil {
 		return nil, err
 	}
@@ -205,6 +208,11 @@ func (s *Server) UsePolicy(ctx context.Context, by people.Actor, text string) er
 	p, err := decide.Load("policy", []byte(text))
 	if err != nil {
 		return err
+	}
+	for _, t := range p.Test(noFiles) {
+		if t.Problem != "" {
+			return misfit(http.StatusConflict, "policy-test", "A test of the policy does not hold: "+t.String(), "Mend the policy or its test; the running policy stays in use.")
+		}
 	}
 	s.policyMu.Lock()
 	defer s.policyMu.Unlock()

@@ -168,35 +168,41 @@ func (s *Server) visitFinish(w http.ResponseWriter, r *http.Request) (string, er
 // the form that redirects use. A port is muster's own or the scheme's: another
 // one of the same name may be another program's.
 func (s *Server) appAt(host string) (app, form string, ok bool) {
-	name, port, hasPort := strings.Cut(strings.ToLower(host), ":")
-	if _, own := splitOrigin(s.config.PublicURL); hasPort && (port == "" || port != own) {
-		return "", "", false
-	}
-	app, ok = s.hostIndex()[name]
-	return app, strings.ToLower(host), ok
+	at, ok := s.hostIndex().at[strings.ToLower(host)]
+	return at.app, at.host, ok
 }
 
 // hostIndex is the running policy's hosts and their applications.
-func (s *Server) hostIndex() map[string]string {
+func (s *Server) hostIndex() *hosts {
 	p := s.policy.Load()
 	if known := s.hosts.Load(); known != nil && known.policy == p {
-		return known.apps
+		return known
 	}
-	fresh := &hosts{policy: p, apps: make(map[string]string)}
+	fresh := &hosts{policy: p, at: make(map[string]place), named: make(map[string]bool)}
+	_, port := splitOrigin(s.config.PublicURL)
 	for _, a := range p.Apps() {
+		fresh.named[a.ID] = true
 		for _, h := range a.Hosts {
-			fresh.apps[h] = a.ID
+			fresh.at[h] = place{a.ID, h}
+			if port != "" {
+				whole := h + ":" + port
+				fresh.at[whole] = place{a.ID, whole}
+			}
 		}
 	}
 	s.hosts.Store(fresh)
-	return fresh.apps
+	return fresh
 }
 
 // hosts is an index of one policy, never changed.
 type hosts struct {
 	policy *decide.Policy
-	apps   map[string]string // host name → application
+	at     map[string]place // by Host, as browsers send it, in lower case
+	named  map[string]bool  // applications by id
 }
+
+// place is an application at one of its hosts. All visits there share its strings.
+type place struct{ app, host string }
 
 // ownHost reports whether a Host is that of the public URL.
 func (s *Server) ownHost(host string) bool {

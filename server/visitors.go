@@ -37,13 +37,14 @@ type cookieHash [sha256.Size]byte
 
 // visitor is one session.
 type visitor struct {
-	id     string // of the session
-	person string // id
 	// stale: the stored session, or its person, changed.
 	stale atomic.Bool
 	known atomic.Pointer[signedIn]
 	// seen is the last request, in Unix milliseconds; noted is what of it is stored.
 	seen, noted atomic.Int64
+
+	id     string // of the session
+	person string // id
 
 	// mu is held while the visitor is read or decided for anew, before that of its
 	// laptop.
@@ -54,9 +55,9 @@ type visitor struct {
 // visit is an application's cookie: good at one host, for one application.
 type visit struct {
 	*visitor
-	app, host string
-	began     time.Time
 	standing  atomic.Pointer[standing]
+	app, host string // the policy's own strings, where it has them: not one for each visit
+	began     time.Time
 }
 
 // signedIn is a session as it was read once; it never changes.
@@ -69,15 +70,19 @@ type signedIn struct {
 	who      gateway.Identity
 }
 
-// standing is a decision and what it rests on.
+// standing is a decision and what it rests on. What each check reads comes first and
+// is all there: with a million sessions a check costs what it touches.
 type standing struct {
 	policy   *decide.Policy
 	of       *signedIn
-	device   *device  // that the session is linked to; nil: none
-	answers  *answers // of that device then
-	prepared *decide.Prepared
+	device   *device         // that the session is linked to; nil: none
+	answers  *answers        // of that device then
 	answer   *gateway.Answer // of prepared.Decision
-	until    time.Time
+	until    int64           // Unix nanoseconds
+	outcome  decide.Outcome
+	elevated bool
+	final    bool // the request has no say
+	prepared *decide.Prepared
 }
 
 func newVisitors() *visitors {
@@ -114,14 +119,14 @@ func (vs *visitors) seatLocked(id, person string) *visitor {
 	return v
 }
 
-// seatVisit makes room for a cookie and its session.
-func (vs *visitors) seatVisit(h cookieHash, found *people.Visitor) *visit {
+// seatVisit makes room for a cookie and its session, at a host of an application.
+func (vs *visitors) seatVisit(h cookieHash, found *people.Visitor, app, host string) *visit {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	if known := vs.cookies[h]; known != nil {
 		return known
 	}
-	v := &visit{visitor: vs.seatLocked(found.Session.ID, found.Session.Person), app: found.App, host: found.Host, began: found.Began}
+	v := &visit{visitor: vs.seatLocked(found.Session.ID, found.Session.Person), app: app, host: host, began: found.Began}
 	vs.cookies[h] = v
 	return v
 }
@@ -287,15 +292,17 @@ func (s *Server) decideVisit(of *signedIn, seen time.Time, app string, began tim
 	st := &standing{policy: s.policy.Load(), of: of}
 	in, who := s.inputsOf(st, seen, app, began)
 	st.prepared = st.policy.Prepare(*in)
-	st.ends(st.prepared.Decision.Until)
-	st.answer = gateway.NewAnswer(st.prepared.Decision, who)
+	d := &st.prepared.Decision
+	st.ends(d.Until)
+	st.answer = gateway.NewAnswer(*d, who)
+	st.outcome, st.elevated, st.final = d.Outcome, d.Elevated, st.prepared.Final()
 	return st
 }
 
 // inputsOf gathers what a standing rests on, and notes in it what that is.
 func (s *Server) inputsOf(st *standing, seen time.Time, app string, began time.Time) (*decide.Inputs, gateway.Identity) {
 	of, now := st.of, s.now()
-	st.until = now.Add(forever)
+	st.until = now.Add(forever).UnixNano()
 	one := *of.session
 	if seen.After(one.SeenAt) {
 		one.SeenAt = seen // later than what is stored
@@ -319,8 +326,8 @@ func (s *Server) inputsOf(st *standing, seen time.Time, app string, began time.T
 
 // ends notes when time changes the decision; zero: never.
 func (st *standing) ends(at time.Time) {
-	if !at.IsZero() && at.Before(st.until) {
-		st.until = at
+	if !at.IsZero() {
+		st.until = min(st.until, at.UnixNano())
 	}
 }
 
@@ -361,7 +368,7 @@ func (s *Server) linked(st *standing, in *decide.Inputs, who *gateway.Identity) 
 	if err := s.refresh(d); err != nil {
 		// Nothing is known of it: as if it were not there, and asked again at once.
 		s.log.Error("device not read again; its sessions have none", "device", l.Device, "error", err)
-		v.Session.Link.State, st.until = string(session.LinkAbsent), in.Now
+		v.Session.Link.State, st.until = string(session.LinkAbsent), in.Now.UnixNano()
 		return
 	}
 	st.answers = s.settled(d)
@@ -379,7 +386,7 @@ func (s *Server) linked(st *standing, in *decide.Inputs, who *gateway.Identity) 
 
 // stands reports whether a standing is true still.
 func (s *Server) stands(v *visitor, st *standing) bool {
-	if st == nil || v.stale.Load() || st.of != v.known.Load() || st.policy != s.policy.Load() || !s.now().Before(st.until) {
+	if st == nil || v.stale.Load() || st.of != v.known.Load() || st.policy != s.policy.Load() || s.now().UnixNano() >= st.until {
 		return false
 	}
 	return st.device == nil || !st.device.stale.Load() && st.answers == st.device.answers.Load()

@@ -119,6 +119,9 @@ func TestHoldEnds(t *testing.T) {
 			if b.ended() {
 				t.Error("another laptop was woken")
 			}
+			if n := w.count(); n != 1 {
+				t.Errorf("%d are held, want that of the other", n)
+			}
 			<-b.done
 		})
 	})
@@ -127,6 +130,7 @@ func TestHoldEnds(t *testing.T) {
 			old := w.start(t.Context(), "a", time.Minute)
 			x := w.start(t.Context(), "a", time.Minute)
 			old.is(t, "the older", attest.WaitReply{})
+			w.leave("a", make(chan attest.WaitReply)) // as the older does whose time is over just now
 			w.check("a")
 			x.is(t, "the newer", now)
 		})
@@ -209,6 +213,15 @@ func TestRecheck(t *testing.T) {
 	held(t, func(t *testing.T, w *holding) {
 		w.start(t.Context(), "a", time.Minute)
 		w.check("a").is(t, "a laptop that is told and does nothing", false, recheckPatience)
+	})
+	held(t, func(t *testing.T, w *holding) { // the answer of one time is none of the next
+		w.start(t.Context(), "a", time.Minute)
+		r := w.check("a")
+		w.reported("a", time.Now())
+		r.is(t, "the first", true, 0)
+		w.start(t.Context(), "a", time.Minute)
+		time.Sleep(wakeEvery)
+		w.check("a").is(t, "the second", false, recheckPatience)
 	})
 	held(t, func(t *testing.T, w *holding) {
 		w.check("a").is(t, "a laptop that holds nothing", false, comeBack)

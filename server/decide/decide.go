@@ -42,7 +42,7 @@ func (p *Policy) DecideAll(in Inputs) (all map[string]Decision) {
 		}
 	}
 	l := p.look(&in)
-	l.same = make(map[int]ruling, len(p.rules))
+	l.same, l.said = make(map[int]ruling, len(p.rules)), map[int]Reason{}
 	for id := range all {
 		all[id] = l.decide(id)
 	}
@@ -61,9 +61,10 @@ type look struct {
 	in      *Inputs
 	reading reading
 	frame   *interpreter.ExecutionFrame // of reading, for CEL
-	// same has what rules came to that are the same for every application; nil when
-	// only one is asked for.
+	// same has what rules came to that are the same for every application, and said
+	// the reasons of those that are not met; nil when only one is asked for.
 	same map[int]ruling
+	said map[int]Reason
 	// prepare: rules that name the request go to residual instead.
 	prepare  bool
 	residual []use
@@ -199,15 +200,14 @@ func (l *look) apply(d *Decision, u use) {
 	if !got.unmet() {
 		return
 	}
-	reason := l.reason(r, got.that)
-	if end := l.graceEnd(r, got.that); end.After(l.in.Now) {
-		reason.Grace = end
-		d.Until = earlier(d.Until, end)
+	reason, said := l.said[u.rule]
+	if !said {
+		reason = l.reason(r, got.that)
+		if l.said != nil && l.shared(u) {
+			l.said[u.rule] = reason
+		}
 	}
-	if end := l.bypassed(r); !end.IsZero() {
-		reason.Bypass = end
-		d.Until = earlier(d.Until, end)
-	}
+	d.Until = earlier(earlier(d.Until, reason.Grace), reason.Bypass)
 	if cap(d.Reasons) == 0 { // who misses one rule mostly misses several
 		d.Reasons = make([]Reason, 0, 4)
 	}
@@ -224,11 +224,15 @@ func (l *look) bypassed(r *rule) (end time.Time) {
 	return end
 }
 
+// shared reports whether a rule comes to the same for every application that it is
+// for.
+func (l *look) shared(u use) bool { return u.always && !l.policy.rules[u.rule].condition.byApp }
+
 // ruling evaluates a rule, once for all applications where they make no
 // difference.
 func (l *look) ruling(u use) ruling {
 	r := &l.policy.rules[u.rule]
-	if l.same == nil || !u.always || r.condition.byApp {
+	if l.same == nil || !l.shared(u) {
 		return r.rule(l.frame, u.always)
 	}
 	got, done := l.same[u.rule]
@@ -239,18 +243,26 @@ func (l *look) ruling(u use) ruling {
 	return got
 }
 
-// reason says in words why a rule is not met.
+// reason says in words why a rule is not met, and whether that counts.
 func (l *look) reason(r *rule, that finding) Reason {
 	reason := Reason{
-		Code: r.id, Outcome: r.otherwise, ReportOnly: r.reportOnly,
+		Code: r.id, Outcome: r.otherwise, ReportOnly: r.reportOnly, Bypass: l.bypassed(r),
 		Unknown: that.holds == unsure, Text: r.text, Fix: r.fix, Person: l.reading.person(r, that),
+	}
+	if end := l.graceEnd(r, that); end.After(l.in.Now) {
+		reason.Grace = end
 	}
 	of, own := l.reading.culprit(r.condition, that)
 	unknown := reason.Unknown
 	if of != nil {
 		if of.about == aboutDevice && l.reading.known&aboutDevice == 0 && l.in.Visitor != nil {
-			// What is missing is not the claim, but the laptop that would make it.
+			// What is missing is not the claim, but the laptop that would make it: the
+			// person can mend that on the spot, and the rule's own words do not fit.
 			of, unknown = l.policy.env.field("session.link.state"), false
+			reason.Text, reason.Fix = "", ""
+			if reason.Outcome == Deny {
+				reason.Outcome = StepUp
+			}
 		}
 		reason.Claim = of.claim
 	}

@@ -9,7 +9,7 @@ func sayings() map[string]sentences {
 	maps.Copy(all, peopleSayings())
 	maps.Copy(all, deviceSayings())
 	maps.Copy(all, visitorSayings())
-	maps.Copy(all, visitorFieldSayings())
+	maps.Copy(all, fieldSayings())
 	return all
 }
 

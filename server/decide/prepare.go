@@ -27,7 +27,11 @@ func (p *Policy) Prepare(in Inputs) (r *Prepared) {
 	l.prepare = true
 	d := l.decide(in.App)
 	l.close()
-	return &Prepared{Decision: d, policy: p, in: &in, residual: l.residual}
+	r = &Prepared{Decision: d, policy: p, residual: l.residual}
+	if !r.Final() {
+		r.in = &in // a few kilobytes, for the rules that are left
+	}
+	return r
 }
 
 // mayApply reports whether a rule that names the request can apply at all. Only
@@ -44,28 +48,29 @@ func (l *look) mayApply(u use) bool {
 func (r *Prepared) Final() bool { return len(r.residual) == 0 }
 
 // For is the decision for a request that is made now; nil: nothing is known of it.
-// It is never less severe than r.Decision. After r.Decision.Until it decides anew,
-// which costs more.
+// It is never less severe than r.Decision. After r.Decision.Until it decides anew
+// where the request has a say, and denies where it has none: prepare again.
 func (r *Prepared) For(req *Request, now time.Time) (d Decision) {
 	defer func() {
 		if recover() != nil {
 			d = internalError()
 		}
 	}()
-	if r.in == nil { // nobody prepared it, or that went wrong
+	if r.policy == nil { // nobody prepared it, or that went wrong
 		return Decision{Reasons: slices.Clone(r.Decision.Reasons)}
 	}
-	// A clock that was set back must not make anything younger.
-	if now.Before(r.in.Now) {
-		now = r.in.Now
-	}
-	if until := r.Decision.Until; !until.IsZero() && !now.Before(until) {
+	until := r.Decision.Until
+	switch over := !until.IsZero() && !now.Before(until); {
+	case r.in == nil && over:
+		return internalError() // its inputs are gone: the caller kept it too long
+	case r.in == nil:
+		return r.Decision
+	case over:
 		in := *r.in
 		in.Now = now
 		return r.policy.Prepare(in).For(req, now)
-	}
-	if r.Final() {
-		return r.Decision
+	case now.Before(r.in.Now):
+		now = r.in.Now // a clock that was set back must not make anything younger
 	}
 	return r.with(req, now)
 }
@@ -94,13 +99,23 @@ func (r *Prepared) with(req *Request, now time.Time) Decision {
 // cause (session.Over), or sign-in. Its reason has that code, a sentence and a fix.
 func NoSession(why string) Decision { return noSession(why) }
 
-// OfDevice is the decision without the reasons that are about a person: what the
-// laptop itself is told. Where no policy had a say, it is deny.
+// OfDevice is the decision without the reasons that are about a person or a
+// request: what the laptop itself is told. Where no policy had a say, it is deny.
 func (d Decision) OfDevice() Decision {
+	return d.without(func(r *Reason) bool { return r.Person })
+}
+
+// Alone is the decision for a laptop that asks by itself: without the reasons that
+// are about a person. A rule about the request, of which it can tell nothing, counts.
+func (d Decision) Alone() Decision {
+	return d.without(func(r *Reason) bool { return r.Person && r.Claim != claimRequest })
+}
+
+func (d Decision) without(drop func(*Reason) bool) Decision {
 	reasons := make([]Reason, 0, len(d.Reasons))
-	for _, r := range d.Reasons {
-		if !r.Person {
-			reasons = append(reasons, r)
+	for i := range d.Reasons {
+		if !drop(&d.Reasons[i]) {
+			reasons = append(reasons, d.Reasons[i])
 		}
 	}
 	dropped := len(reasons) < len(d.Reasons)
@@ -114,6 +129,9 @@ func (d Decision) OfDevice() Decision {
 	}
 	return d
 }
+
+// claimRequest is what reasons about the request are about.
+const claimRequest = "request"
 
 // ElevationTerms say how an application is opened for minutes.
 type ElevationTerms struct {

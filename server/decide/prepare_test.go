@@ -279,7 +279,7 @@ func TestPerson(t *testing.T) {
 			continue
 		}
 		of := d.OfDevice()
-		if want := map[bool]Outcome{true: Allow, false: Deny}[test.person]; of.Outcome != want || len(d.Reasons) != 1 {
+		if (of.Outcome == Allow) != test.person || len(d.Reasons) != 1 {
 			t.Errorf("%s: of the laptop %+v", test.condition, of)
 		}
 	}

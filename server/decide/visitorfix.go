@@ -164,9 +164,15 @@ func visitorSayings() map[string]sentences {
 
 const linkWith = "Choose \"Link this laptop\", with muster-agent running and enrolled there; "
 
-// visitorFieldSayings are the words of single fields.
-func visitorFieldSayings() map[string]sentences {
+// fieldSayings are the words of single fields.
+func fieldSayings() map[string]sentences {
 	return map[string]sentences{
+		"device.secure_boot.source": {
+			no:       "What this laptop says of Secure Boot was not measured by a TPM.",
+			unknown:  "It could not be told who says that Secure Boot is on.",
+			darwin:   "Ask an administrator: a Mac measures no Secure Boot, and the policy should not ask for it.",
+			anywhere: "Let the laptop quote its TPM and bring its boot log: `muster-agent doctor` says what stands in the way.",
+		},
 		"session.link.state": {
 			no:       "This browser has no live link to a laptop.",
 			unknown:  "It could not be told whether this browser is linked to a laptop.",

@@ -169,7 +169,7 @@ func TestVisitorWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := visitorSayings()
-	for path, s := range visitorFieldSayings() {
+	for path, s := range fieldSayings() {
 		said[path] = s
 		if _, ok := e.index[path]; !ok {
 			t.Errorf("%s has words and is no field", path)

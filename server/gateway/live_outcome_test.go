@@ -4,9 +4,11 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,7 @@ func TestLiveOutcomes(t *testing.T) {
 			l.outcome(t, o)
 		}
 		l.identities(t)
+		l.bodies(t)
 		l.statuses(t)
 		l.pages(t)
 		l.troubles(t)
@@ -203,6 +206,31 @@ func (l *live) identities(t *testing.T) {
 	t.Logf("10 kB of groups: %d", r.status)
 }
 
+// bodies go to the application whole, and not to muster.
+func (l *live) bodies(t *testing.T) {
+	addr := l.at[plain]
+	const half = 300 << 10
+	for _, body := range []string{
+		"Content-Length: " + strconv.Itoa(2*half) + "\r\n\r\n" + strings.Repeat("x", 2*half),
+		"Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat(fmt.Sprintf("%x\r\n%s\r\n", half, strings.Repeat("x", half)), 2) + "0\r\n\r\n",
+	} {
+		l.muster.takeAsked()
+		headers := strings.TrimSuffix(request("POST /a", hostAt(addr), "Cookie: "+cookie("allow")), "\r\n")
+		r := raw(t, addr, headers+body)
+		if got := l.app.take(); r.status != http.StatusOK || len(got) != 1 || r.header.Get("X-Body") != strconv.Itoa(2*half) {
+			t.Errorf("%.30q: %d, %d requests, a body of %s", body, r.status, len(got), r.header.Get("X-Body"))
+		}
+		for _, q := range l.muster.takeAsked() {
+			if q.length != 0 {
+				t.Errorf("%.30q: muster got a body of %d", body, q.length)
+			}
+		}
+		if r := raw(t, addr, strings.Replace(headers, cookie("allow"), cookie("deny"), 1)+body); r.status != http.StatusForbidden && r.status != 0 || len(l.app.take()) != 0 {
+			t.Errorf("%.30q, denied: %d", body, r.status)
+		}
+	}
+}
+
 // statuses: the application's own refusals and failures stay its own.
 func (l *live) statuses(t *testing.T) {
 	addr := l.at[plain]
@@ -241,7 +269,7 @@ func (l *live) troubles(t *testing.T) {
 		if got := l.app.take(); len(got) != 0 {
 			t.Errorf("%s: the application was reached", mood)
 		}
-		if d := time.Since(began); d > 4*time.Second {
+		if d := time.Since(began); d > 10*time.Second {
 			t.Errorf("%s: refused after %v", mood, d)
 		}
 		if mood == "a stranger's 200" || mood == "internal error" && l.dialect == gateway.Caddy {
@@ -277,7 +305,7 @@ func (l *live) troubles(t *testing.T) {
 // and what nginx itself refuses behind an allow does not go round in circles.
 func TestLiveNginxLocations(t *testing.T) {
 	l := newLive(t, gateway.Nginx)
-	l.edit = func(snippet string) string {
+	l.edit = func(snippet, _ string) string {
 		return strings.Replace(snippet, "    location / {", "    location /shut/ { deny all; }\n    location /added/ { proxy_pass http://"+l.app.addr+"; }\n    location / {", 1)
 	}
 	addr := l.start(t, installed(t, gateway.Nginx), plain)

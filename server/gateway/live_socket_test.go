@@ -94,7 +94,7 @@ func TestLiveSocketLimit(t *testing.T) {
 		t.Run(string(dialect), func(t *testing.T) {
 			t.Parallel()
 			l := newLive(t, dialect)
-			l.edit = func(snippet string) string {
+			l.edit = func(snippet, _ string) string {
 				if !strings.Contains(snippet, limit[0]) {
 					t.Errorf("the snippet has no %s", limit[0])
 				}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +48,7 @@ const (
 type asked struct {
 	question gateway.Question // zero where nothing was decided
 	path     string
-	host     string
+	length   int64 // of the body; -1: unknown
 	header   http.Header
 }
 
@@ -58,8 +59,11 @@ type scripted struct {
 	addr    string
 	mood    atomic.Value // string: how it answers; empty: properly
 	mu      sync.Mutex
-	asked   []asked // owner: mu
+	asked   []*asked // owner: mu, what they point to as well
 }
+
+// askedKey finds the note of a request in its context.
+type askedKey struct{}
 
 // cookie is an application's cookie that gets a decision.
 func cookie(decision string) string {
@@ -83,11 +87,12 @@ func newScripted(t *testing.T, dialect gateway.Dialect) *scripted {
 	}
 	m.addr = listener.Addr().String()
 	m.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note := &asked{path: r.RequestURI, length: r.ContentLength, header: r.Header.Clone()}
 		m.mu.Lock()
-		m.asked = append(m.asked, asked{path: r.RequestURI, host: r.Host, header: r.Header.Clone()})
+		m.asked = append(m.asked, note)
 		m.mu.Unlock()
 		if !m.moody(w, r) {
-			mux.ServeHTTP(w, r)
+			mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), askedKey{}, note)))
 		}
 	})}
 	go func() { _ = m.server.Serve(listener) }()
@@ -133,10 +138,12 @@ func (m *scripted) authenticate(_ context.Context, secret string) (*gateway.Cred
 }
 
 // look decides by the cookie. What is in no script is not signed in.
-func (m *scripted) look(_ context.Context, q *gateway.Question, _ *gateway.Credential) *gateway.Answer {
-	m.mu.Lock()
-	m.asked[len(m.asked)-1].question = *q
-	m.mu.Unlock()
+func (m *scripted) look(ctx context.Context, q *gateway.Question, _ *gateway.Credential) *gateway.Answer {
+	if note, ok := ctx.Value(askedKey{}).(*asked); ok {
+		m.mu.Lock()
+		note.question = *q
+		m.mu.Unlock()
+	}
 	who := gateway.Identity{User: "alice", Mail: "alice@example.test", Groups: []string{"staff", "ops, night"}, Session: "s1",
 		Device: "d1", Level: "tpm-hw", AMR: []string{"hwk", "user"}, ACR: "muster:passkey"}
 	because := func(o decide.Outcome) *gateway.Answer {
@@ -166,7 +173,10 @@ func (m *scripted) look(_ context.Context, q *gateway.Question, _ *gateway.Crede
 func (m *scripted) takeAsked() []asked {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := m.asked
+	list := make([]asked, len(m.asked))
+	for i, note := range m.asked {
+		list[i] = *note
+	}
 	m.asked = nil
 	return list
 }
@@ -175,7 +185,6 @@ func (m *scripted) takeAsked() []asked {
 type reached struct {
 	method, target, host string
 	header               http.Header
-	body                 string
 }
 
 // application notes what reaches it, says so, and speaks back on sockets.
@@ -200,10 +209,11 @@ func newApplication(t *testing.T) *application {
 }
 
 func (a *application) serve(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
 	a.mu.Lock()
-	a.got = append(a.got, reached{r.Method, r.RequestURI, r.Host, r.Header.Clone(), string(body)})
+	a.got = append(a.got, reached{r.Method, r.RequestURI, r.Host, r.Header.Clone()})
 	a.mu.Unlock()
+	n, _ := io.Copy(io.Discard, r.Body)
+	w.Header().Set("X-Body", strconv.FormatInt(n, 10))
 	var status int
 	if _, err := fmt.Sscanf(r.URL.Path, "/status/%d", &status); err == nil {
 		http.Error(w, "the application's own", status)
@@ -237,13 +247,17 @@ type live struct {
 	muster  *scripted
 	app     *application
 	at      map[string]string // secret → address of the gateway that has it
-	edit    func(snippet string) string
+	edit    func(snippet, addr string) string
+	tls     bool // clients come by TLS, as the snippet has it
+	// cases are the attacks so far; a request that an attack leads to may come late.
+	cases []tried
 	// origin and ca replace muster's plain address, where they are set.
 	origin, ca string
 }
 
 // liveGateways runs a test with each gateway.
 func liveGateways(t *testing.T, test func(*testing.T, *live)) {
+	t.Parallel()
 	for _, dialect := range []gateway.Dialect{gateway.Nginx, gateway.Caddy, gateway.HAProxy} {
 		t.Run(string(dialect), func(t *testing.T) {
 			t.Parallel()
@@ -255,7 +269,7 @@ func liveGateways(t *testing.T, test func(*testing.T, *live)) {
 func newLive(t *testing.T, dialect gateway.Dialect, secrets ...string) *live {
 	t.Helper()
 	program := installed(t, dialect)
-	l := &live{dialect: dialect, muster: newScripted(t, dialect), app: newApplication(t), at: map[string]string{}, edit: func(s string) string { return s }}
+	l := &live{dialect: dialect, muster: newScripted(t, dialect), app: newApplication(t), at: map[string]string{}, edit: func(s, _ string) string { return s }}
 	for _, secret := range secrets {
 		l.at[secret] = l.start(t, program, secret)
 	}
@@ -330,6 +344,9 @@ func (l *live) configure(t *testing.T, addr, secret string) (args, env []string)
 	if l.origin != "" {
 		v.Muster, v.CAFile = l.origin, l.ca
 	}
+	if l.tls {
+		v.Listen = ""
+	}
 	render := func(dialect string) string {
 		text, err := snippets.Render(dialect, v)
 		if err != nil {
@@ -340,7 +357,7 @@ func (l *live) configure(t *testing.T, addr, secret string) (args, env []string)
 		}
 		return text
 	}
-	text := l.edit(render(string(l.dialect)))
+	text := l.edit(render(string(l.dialect)), addr)
 	switch l.dialect {
 	case gateway.Nginx:
 		file("secret", `proxy_set_header Authorization "Bearer `+secret+"\";\n")
@@ -416,7 +433,7 @@ func raw(t *testing.T, addr, text string) response {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	_, writeErr := io.WriteString(conn, text) // a gateway may hang up before the end
 	method, _, _ := strings.Cut(text, " ")
 	r, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})

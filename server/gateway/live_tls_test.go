@@ -3,6 +3,7 @@
 package gateway_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"encoding/pem"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -116,4 +118,84 @@ func TestLiveTLS(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Browsers come by TLS and HTTP/2, as the snippets have it where nobody says
+// otherwise.
+func TestLiveHTTP2(t *testing.T) {
+	liveGateways(t, func(t *testing.T, l *live) {
+		const name = "wiki.example.test"
+		ca, certificate := authority(t, name)
+		crt, key := keyFiles(t, certificate)
+		l.tls = true
+		l.edit = func(snippet, addr string) string {
+			edited := strings.NewReplacer(
+				"listen 443 ssl", "listen "+addr+" ssl", "/etc/ssl/"+name+".crt", crt, "/etc/ssl/private/"+name+".key", key,
+				"bind :443 ssl crt /etc/haproxy/"+name+".pem", "bind "+addr+" ssl crt "+crt,
+				"\troute {", "\tbind 127.0.0.1\n\ttls "+crt+" "+key+"\n\troute {").Replace(snippet)
+			if edited == snippet {
+				t.Error("nothing was edited")
+			}
+			return edited
+		}
+		addr := l.start(t, installed(t, l.dialect), plain)
+		client := clientOf(t, ca, addr)
+		for decision, status := range map[string]int{"allow": http.StatusOK, "deny": http.StatusForbidden, "step_up": http.StatusUnauthorized, "nobody": http.StatusUnauthorized} {
+			r, err := http.NewRequest(http.MethodGet, "https://"+hostAt(addr)+"/a/..%2fb?c", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header = http.Header{"Cookie": {"a=1", cookie(decision)}, "X-Muster-User": {"mallory", "mallory"}, "x_muster_user": {"mallory"}, "x-forwarded-for": {"192.0.2.1"}}
+			response, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			got, questions := l.app.take(), l.muster.takeAsked()
+			if response.StatusCode != status || response.ProtoMajor != 2 || len(got) != btoi(decision == "allow") {
+				t.Errorf("%s: %s %s, %d requests", decision, response.Proto, response.Status, len(got))
+			}
+			l.sound(t, "HTTP/2, "+decision, got, questions)
+		}
+	})
+}
+
+// keyFiles writes a certificate, with its key behind it as HAProxy wants it, and the
+// key alone.
+func keyFiles(t *testing.T, c tls.Certificate) (crt, key string) {
+	t.Helper()
+	private, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), secret...)
+	dir := t.TempDir()
+	crt, key = filepath.Join(dir, "crt.pem"), filepath.Join(dir, "key.pem")
+	for path, content := range map[string][]byte{crt: both, key: secret} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return crt, key
+}
+
+// clientOf speaks HTTP/2 to whatever name it is given at one address, and follows
+// nothing.
+func clientOf(t *testing.T, ca, addr string) *http.Client {
+	t.Helper()
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -76,6 +77,17 @@ func Named() func(*server.Config) {
 		c.RPID = "muster.localhost"
 		c.PublicURL = "http://id." + c.RPID + ":" + port
 		c.LinkPort = freePort()
+	}
+}
+
+// Fronted is [Named] behind a gateway of this machine: people and laptops come to
+// the port of the public URL, where the gateway listens that the test starts, and
+// what it tells of their addresses is believed.
+func Fronted() func(*server.Config) {
+	return func(c *server.Config) {
+		Named()(c)
+		c.PublicURL = "http://id." + c.RPID + ":" + strconv.Itoa(freePort())
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	}
 }
 

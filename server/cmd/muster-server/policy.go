@@ -15,6 +15,7 @@ import (
 	"muster/server"
 	"muster/server/decide"
 	"muster/server/verify"
+	"muster/server/web"
 )
 
 // policyCmd is about policy files.
@@ -168,9 +169,9 @@ func (c *policySimulateCmd) Run(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
-	var out server.Simulation
+	var out web.Simulation
 	err = withControl(ctx, s, func(control *server.Control) error {
-		return control.Do(ctx, "POST", "/policy/simulate", server.SimulateRequest{Text: string(text)}, &out)
+		return control.Do(ctx, "POST", "/policy/simulate", map[string]string{"text": string(text)}, &out)
 	})
 	if err != nil {
 		return err
@@ -186,7 +187,7 @@ func (c *policySimulateCmd) Run(ctx context.Context, s *settings) error {
 	return err
 }
 
-func printSimulation(out *server.Simulation) error {
+func printSimulation(out *web.Simulation) error {
 	fmt.Printf("%d laptops and %d sessions looked at: %d would lose, %d would gain\n", out.Devices, out.Sessions, out.Lost, out.Won)
 	for _, c := range out.Changes {
 		who := c.Person

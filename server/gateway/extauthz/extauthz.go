@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -55,6 +56,21 @@ func New(look gateway.LookFunc, authenticate gateway.AuthenticateFunc, places ga
 	s := grpc.NewServer(slices.Concat(limits, options)...)
 	auth.RegisterAuthorizationServer(s, newServer(look, authenticate, places))
 	return s
+}
+
+// Serve answers on a listener until ctx ends. of is the gateway whose own unix socket
+// it is, whose callers then are that gateway; empty: they bring a credential.
+func Serve(ctx context.Context, l net.Listener, of string, look gateway.LookFunc, authenticate gateway.AuthenticateFunc, places gateway.Places) error {
+	var options []grpc.ServerOption
+	if of != "" {
+		options = append(options, grpc.UnaryInterceptor(func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			return next(gateway.WithPeer(ctx, gateway.Peer{Gateway: of}), r)
+		}))
+	}
+	s := New(look, authenticate, places, options...)
+	stop := context.AfterFunc(ctx, s.GracefulStop)
+	defer stop()
+	return s.Serve(l)
 }
 
 func newServer(look gateway.LookFunc, authenticate gateway.AuthenticateFunc, places gateway.Places) *server {

@@ -8,12 +8,33 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"muster/server/gateway/snippets"
 )
+
+// Site is a server block for [Nginx] that hands all of a host to a program, as
+// muster's own host is served behind the nginx that it decides for.
+func Site(address, host, to string) string {
+	return fmt.Sprintf(`server {
+    listen %s;
+    server_name %s;
+    client_max_body_size 8m; # the log of a boot
+    location / {
+        proxy_pass http://%s;
+        proxy_http_version 1.1;
+        proxy_read_timeout 120s; # agents hold a request open
+        proxy_set_header Host              $http_host;
+        proxy_set_header Connection        "";
+        proxy_set_header X-Forwarded-For   $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+    }
+}
+`, address, host, to)
+}
 
 // Nginx starts a real nginx on an address, with a server block of the shipped
 // snippet for each application and more beside them, as an operator has them in
@@ -71,13 +92,10 @@ func Nginx(t testing.TB, address, secret, more string, apps ...snippets.Values) 
 		temp+include+more+"\n}\n")
 	c := exec.Command(program, "-e", "stderr", "-p", dir, "-c", main, "-g", "daemon off;")
 	c.Stdout, c.Stderr = t.Output(), t.Output()
-	end(c)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ended := start(t, c)
 	t.Cleanup(func() {
 		_ = c.Process.Signal(os.Interrupt)
-		_ = c.Wait()
+		<-ended
 	})
 	deadline := time.Now().Add(20 * time.Second)
 	for {
@@ -91,4 +109,26 @@ func Nginx(t testing.TB, address, secret, more string, apps ...snippets.Values) 
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// start starts a program that the kernel ends with the test, however that ends: with
+// the thread that started it, which therefore lives as long as the program.
+func start(t testing.TB, c *exec.Cmd) (ended <-chan struct{}) {
+	t.Helper()
+	end(c)
+	started, gone := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(gone)
+		runtime.LockOSThread() // and nobody else's goroutine ends it
+		defer runtime.UnlockOSThread()
+		err := c.Start()
+		started <- err
+		if err == nil {
+			_ = c.Wait() // it is told to end
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	return gone
 }

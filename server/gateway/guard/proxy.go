@@ -23,7 +23,7 @@ func (g *Guard) passOn(w http.ResponseWriter, r *http.Request, target string) {
 	defer cancel()
 	r = r.WithContext(ctx)
 	r.Header = stripHeader(r.Header)
-	delete(r.Header, "Upgrade") // nothing there speaks another protocol
+	delete(r.Header, "Upgrade")       // nothing there speaks another protocol
 	delete(r.Header, "Authorization") // the application's
 	ours, _ := sortCookies(r.Header["Cookie"])
 	delete(r.Header, "Cookie")

@@ -106,19 +106,32 @@ func (v Values) page() (*page, error) {
 
 // origin takes muster's origin apart.
 func (p *page) origin() error {
-	u, err := url.Parse(p.Muster)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Scheme+"://"+u.Host != p.Muster {
-		return fmt.Errorf("muster %q: an origin is needed, as https://id.corp.example", p.Muster)
+	u, err := plainOrigin(p.Muster)
+	if err != nil {
+		return err
+	}
+	if p.Checks == "" {
+		p.Checks = p.Muster
+	}
+	if _, err := plainOrigin(p.Checks); err != nil {
+		return err
 	}
 	p.MusterScheme, p.MusterHost = u.Scheme, u.Host
-	if p.MusterName, p.MusterPort, err = hostPort(u.Host, false); err != nil {
-		return fmt.Errorf("muster: %w", err)
-	}
+	p.MusterName, p.MusterPort = u.Hostname(), u.Port()
 	if p.MusterPort == "" {
 		p.MusterPort = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	p.MusterAddress = net.JoinHostPort(p.MusterName, p.MusterPort)
 	return nil
+}
+
+func plainOrigin(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Scheme+"://"+u.Host != s {
+		return nil, fmt.Errorf("%q: an origin is needed, as https://id.corp.example", s)
+	}
+	_, _, err = hostPort(u.Host, false)
+	return u, err
 }
 
 // hostPort takes a name or an IPv4 address, and a port, which may be absent where

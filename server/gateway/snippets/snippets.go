@@ -21,9 +21,12 @@ type Values struct {
 	Host string
 	// Upstream is host:port of the application itself.
 	Upstream string
+	// Checks is the origin of muster's listener for client certificates, where Traefik
+	// asks; empty: Muster.
+	Checks string
 	// SecretFile holds the gateway's secret in the form that the snippet's head says;
-	// of Traefik and Envoy, the folder of the client certificate (client.crt,
-	// client.key).
+	// of Traefik it is the folder of the client certificate (client.crt, client.key),
+	// of Envoy the unix socket that the server opens for it.
 	SecretFile string
 	// CAFile verifies muster's certificate; empty: the system's own authorities.
 	CAFile string

@@ -9,7 +9,6 @@ import (
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -86,15 +85,14 @@ func TestRenderRefuses(t *testing.T) {
 		"muster": func(v *snippets.Values) *string { return &v.Muster }, "app": func(v *snippets.Values) *string { return &v.App },
 		"host": func(v *snippets.Values) *string { return &v.Host }, "upstream": func(v *snippets.Values) *string { return &v.Upstream },
 		"secret": func(v *snippets.Values) *string { return &v.SecretFile }, "ca": func(v *snippets.Values) *string { return &v.CAFile },
-		"lua": func(v *snippets.Values) *string { return &v.LuaFile }, "listen": func(v *snippets.Values) *string { return &v.Listen },
+		"lua": func(v *snippets.Values) *string { return &v.LuaFile }, "checks": func(v *snippets.Values) *string { return &v.Checks }, "listen": func(v *snippets.Values) *string { return &v.Listen },
 	}
 	for place, at := range places {
-		base := *at(new(snippets.Values))
 		for _, add := range []string{" ", "\n", ";", "{", "}", "\"", "'", "`", "$host", "#", "\\", "\x00", "é", "%[src]", "*", "..", "/../x", "\t", "@", "?", "|", "&", "<", "{{.App}}", "$(id)"} {
 			for _, dialect := range dialects {
 				v := sample()
-				v.LuaFile, v.Listen = "/etc/haproxy/muster.lua", "10.0.0.1:80"
-				base = *at(&v)
+				v.LuaFile, v.Listen, v.Checks = "/etc/haproxy/muster.lua", "10.0.0.1:80", "https://id.corp.example:8444"
+				base := *at(&v)
 				for _, bad := range []string{base + add, add + base, base[:len(base)/2] + add + base[len(base)/2:]} {
 					*at(&v) = bad
 					if _, err := snippets.Render(dialect, v); err == nil && !strings.Contains(bad, "..") {
@@ -192,7 +190,9 @@ func TestTraefikShape(t *testing.T) {
 			} `yaml:"serversTransports"`
 		}
 	}
-	if err := yaml.UnmarshalWithOptions([]byte(render(t, "traefik", sample())), &c, yaml.Strict()); err != nil {
+	v := sample()
+	v.Checks = "https://id.corp.example:8444"
+	if err := yaml.UnmarshalWithOptions([]byte(render(t, "traefik", v)), &c, yaml.Strict()); err != nil {
 		t.Fatal(err)
 	}
 	chain := c.HTTP.Routers["wiki"].Middlewares
@@ -200,7 +200,7 @@ func TestTraefikShape(t *testing.T) {
 		t.Errorf("the application stands behind %q", chain)
 	}
 	f := c.HTTP.Middlewares["wiki-muster"].Forward
-	if f == nil || f.Trust == nil || *f.Trust || slices.Contains(f.Request, "Authorization") || !slices.Contains(f.Request, "Cookie") {
+	if f == nil || f.Address != "https://id.corp.example:8444/check/traefik/wiki" || f.Trust == nil || *f.Trust || slices.Contains(f.Request, "Authorization") || !slices.Contains(f.Request, "Cookie") {
 		t.Fatalf("forwardAuth: %+v", f)
 	}
 	twin := regexp.MustCompile(f.Each)
@@ -225,4 +225,39 @@ func TestREADME(t *testing.T) {
 			t.Errorf("%s: not in README, or not there: %v", name, err)
 		}
 	}
+}
+
+// FuzzRender: whatever the values are, a snippet has the lines that it has, and each
+// of them as many signs of its language.
+func FuzzRender(f *testing.F) {
+	v := sample()
+	f.Add(v.Muster, v.App, v.Host, v.Upstream, v.SecretFile, v.CAFile)
+	f.Add("http://a", "a", "a:1", "a:1", "/a", "/a\n")
+	f.Add("https://a b", "a;", "a{", "a:1#", "/a'", "/a\"")
+	signs := func(text string) [9]int {
+		var n [9]int
+		for i, s := range []string{"\n", ";", "{", "}", "\"", "'", "$", "#", " "} {
+			n[i] = strings.Count(text, s)
+		}
+		return n
+	}
+	want := map[string][9]int{}
+	for _, dialect := range dialects {
+		text, err := snippets.Render(dialect, v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		want[dialect] = signs(text)
+	}
+	f.Fuzz(func(t *testing.T, muster, app, host, upstream, secret, ca string) {
+		if !strings.HasPrefix(muster, "https://") || ca == "" {
+			return // another branch of the templates
+		}
+		for _, dialect := range dialects {
+			text, err := snippets.Render(dialect, snippets.Values{Muster: muster, App: app, Host: host, Upstream: upstream, SecretFile: secret, CAFile: ca})
+			if err == nil && signs(text) != want[dialect] {
+				t.Errorf("%s: %q", dialect, text)
+			}
+		}
+	})
 }

@@ -1,0 +1,206 @@
+package server
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/attest"
+	"muster/attest/posture"
+	"muster/server/decide"
+	"muster/server/gateway"
+	"muster/server/passkey"
+	"muster/server/people"
+	"muster/server/session"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// A question that memory can answer costs no allocation, whatever the answer is.
+// Rules that name the request, and uses of an elevation, are beside this.
+func TestLookAllocatesNothing(t *testing.T) {
+	g := newGate(t)
+	askers := &gateway.Credential{Apps: []string{"*"}}
+	ask := func(app, cookie string) *gateway.Question {
+		return &gateway.Question{App: app, Host: hostOf(app), Cookie: cookie, Back: "/",
+			Request: decide.Request{Method: "GET", Path: "/page", Address: netip.MustParseAddr("192.0.2.1")}}
+	}
+	expect := func(what string, q *gateway.Question, want decide.Outcome) {
+		t.Helper()
+		for range 2 { // the second one from memory
+			if d := g.look(t.Context(), q, askers).Decision(); d.Outcome != want {
+				t.Fatalf("%s: %+v, want %v", what, d, want)
+			}
+		}
+		if n := testing.AllocsPerRun(1000, func() { g.look(t.Context(), q, askers) }); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+	expect("allowed", ask("wiki", g.cookie["wiki"]), decide.Allow)
+	expect("no cookie", ask("wiki", ""), decide.StepUp)
+	expect("another's host", &gateway.Question{App: "wiki", Host: hostOf("vault"), Cookie: g.cookie["wiki"]}, decide.Deny)
+	g.unlink()
+	expect("refused", ask("wiki", g.cookie["wiki"]), decide.StepUp)
+}
+
+// BenchmarkLook is the lookup that every check at a gateway ends in, over so many
+// sessions in memory, in random order: each of a person of its own, on a laptop of
+// its own, with a cookie of its own.
+func BenchmarkLook(b *testing.B) {
+	for _, n := range []int{1, 1000, 1_000_000} {
+		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
+			c := newCrowd(b, n)
+			q := &gateway.Question{App: "wiki", Host: hostOf("wiki"), Back: "/",
+				Request: decide.Request{Method: "GET", Path: "/page", Address: netip.MustParseAddr("192.0.2.1")}}
+			credential := &gateway.Credential{Apps: []string{"*"}}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				q.Cookie = c.cookie(i)
+				if i++; i == n {
+					i = 0
+				}
+				if c.look(b.Context(), q, credential).Decision().Outcome != decide.Allow {
+					b.Fatal("not allowed")
+				}
+			}
+			b.ReportMetric(float64(c.sessionBytes), "B/session")
+			b.ReportMetric(float64(c.laptopBytes), "B/laptop")
+		})
+	}
+}
+
+// crowd is a server with many sessions in memory, none of which the store knows: a
+// look that asks the store finds nobody.
+type crowd struct {
+	*Server
+	cookies string // one behind the other, in random order
+
+	laptopBytes, sessionBytes uint64 // of memory, each
+}
+
+// cookieLen is what AddVisit makes.
+const cookieLen = len("msv_") + 43
+
+func (c *crowd) cookie(i int) string { return c.cookies[i*cookieLen : (i+1)*cookieLen] }
+
+func newCrowd(b *testing.B, n int) *crowd {
+	b.Helper()
+	dir := b.TempDir()
+	policy := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(policy, []byte(gatePolicy), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	s, err := New(b.Context(), Config{DataDir: dir, PublicURL: guestURL, RPID: "muster.localhost", Policy: policy},
+		slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	c := &crowd{Server: s}
+	row := laptopRow(b)
+	before := heap()
+	laptops := make([]string, n)
+	for i := range laptops {
+		laptops[i] = c.laptop(b, row, i)
+	}
+	after := heap()
+	c.laptopBytes, before = (after-before)/uint64(n), after
+	cookies := make([]string, n)
+	for i, id := range laptops {
+		cookies[i] = c.signIn(b, i, id, row.Keys.DKID.String())
+	}
+	c.sessionBytes = (heap() - before) / uint64(n)
+	mathrand.Shuffle(n, func(i, j int) { cookies[i], cookies[j] = cookies[j], cookies[i] })
+	c.cookies = strings.Join(cookies, "")
+	return c
+}
+
+// heap is what lives there, after everything else is gone.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// laptopRow is what is stored of a laptop; all have the same keys, which no check
+// looks at.
+func laptopRow(b *testing.B) *store.Device {
+	b.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &store.Device{State: attest.Active, Class: verify.ClassCorporate, Platform: posture.Linux,
+		Keys: store.Keys{Kind: attest.KindSoft, DK: point, DKID: attest.KeyID(&key.PublicKey)}}
+}
+
+func nameOf(i int) string { return fmt.Sprintf("person-%07d", i) }
+
+// laptop seats a laptop that reported just now.
+func (c *crowd) laptop(b *testing.B, like *store.Device, i int) string {
+	row := *like
+	row.ID, row.Owner = newDeviceID(), nameOf(i)
+	d, err := c.newDevice(&row)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.hot.Seq, d.hot.IssuedAt = 1, c.now()
+	d.result = &verify.Result{Device: registration(&row), IssuedAt: c.now(), Tier: verify.Affirming}
+	d.result.Claims.DiskEncryption.Claim = posture.Claim{State: posture.Yes, ObservedAt: c.now()}
+	c.seat(d)
+	return row.ID
+}
+
+// signIn puts a session in memory as visitNow does, but for the reading.
+func (c *crowd) signIn(b *testing.B, i int, laptop, anchor string) (cookie string) {
+	var secret [32]byte
+	_, _ = rand.Read(secret[:])
+	cookie = "msv_" + base64.RawURLEncoding.EncodeToString(secret[:])
+	now, name := c.now(), nameOf(i)
+	found := &people.Visitor{
+		App: "wiki", Host: hostOf("wiki"), Began: now,
+		Session: &session.Session{
+			ID: newID(), Person: newID(), Credential: secret[:16:16], CreatedAt: now, VerifiedAt: now, SeenAt: now,
+			Limits: session.Limits{Idle: time.Hour, Absolute: 10 * time.Hour},
+			AMR:    []string{"hwk", "user", "mfa"}, ACR: "phr", Binding: "none",
+			Link: &session.Link{Device: laptop, Anchor: anchor, Person: name, Strength: session.ByLoopback, First: now, At: now},
+		},
+		Person:  &store.Person{Name: name, Mail: name + "@corp.example", Role: store.RolePerson, Groups: []string{"staff", "engineering", "wiki-readers"}},
+		Passkey: &store.Passkey{Credential: passkey.Credential{Judgement: passkey.Judgement{Evidence: passkey.None, Format: "none"}}},
+	}
+	hash := cookieHash(sha256.Sum256([]byte(cookie)))
+	app, host, _ := c.appAt(found.Host)
+	v := c.visitors.seatVisit(hash, found, app, host)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	of, err := c.readAgain(v.visitor, func() (*people.Visitor, error) { return found, nil })
+	if err != nil {
+		b.Fatal(err)
+	}
+	v.standing.Store(c.decideVisit(of, v.seenAt(), "wiki", v.began))
+	// The first check makes the form in which the answer is served from then on.
+	(&gateway.Places{}).Reply(v.standing.Load().answer, &gateway.Question{App: "wiki"}, &gateway.Credential{})
+	return cookie
+}
