@@ -139,12 +139,13 @@ const (
 // houseExportedFree are packages that capExported does not bind, and why.
 func houseExportedFree() map[string]string {
 	return map[string]string{
-		"attest/posture": "one type for each claim",
-		"attest":         "every message of the protocol",
-		"server/decide":  "one type for each input of a policy",
-		"server/gateway": "one name for each dialect and endpoint, and for what each is given",
-		"server/store":   "one method set over every kind of row",
-		"server/verify":  "levels, tiers and classes are one vocabulary each, and a reason or finding is a name",
+		"attest/posture":    "one type for each claim",
+		"attest":            "every message of the protocol",
+		"server/decide":     "one type for each input of a policy",
+		"server/gateway":    "one name for each dialect and endpoint, and for what each is given",
+		"server/servertest": "one name for each kind of peer of the server",
+		"server/store":      "one method set over every kind of row",
+		"server/verify":     "levels, tiers and classes are one vocabulary each, and a reason or finding is a name",
 	}
 }
 

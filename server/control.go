@@ -65,6 +65,7 @@ func (s *Server) controlRoutes() http.Handler {
 	handle("POST /backup", s.backup)
 	handle("POST /audit/verify", s.verifyAudit)
 	handle("POST /evaluate", s.evaluate)
+	handleLarge("POST /explain", maxPolicyText, s.explain)
 	return mux
 }
 

@@ -199,6 +199,38 @@ func (s *Server) simulate(r *http.Request, body []byte) (any, error) {
 	return out, err
 }
 
+// explainQuestion asks why a session is answered as it is.
+type explainQuestion struct {
+	Session string `json:"session"`
+	App     string `json:"app"`
+	Text    string `json:"text,omitempty"` // of a policy; empty: the running one
+}
+
+// explain handles the control socket's POST /explain: rule by rule, for a session
+// and the laptop that it is linked to, as both stand now.
+func (s *Server) explain(r *http.Request, body []byte) (any, error) {
+	var q explainQuestion
+	if err := read(body, &q); err != nil {
+		return nil, err
+	}
+	p := s.policy.Load()
+	if q.Text != "" {
+		var err error
+		if p, err = decide.Load("policy", []byte(q.Text)); err != nil {
+			return nil, refuse(http.StatusBadRequest, "policy-refused", err.Error(), "Mend the file.")
+		}
+	}
+	found, err := s.people.VisitorOf(r.Context(), q.Session)
+	if isNobody(err) {
+		return nil, store.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	in, _ := s.inputsOf(&standing{of: s.signedIn(found)}, time.Time{}, q.App, time.Time{})
+	return p.Explain(*in), nil
+}
+
 // UsePolicy replaces the running policy by a text, where no file is the policy's
 // home: with one the next start would bring back what the file has.
 func (s *Server) UsePolicy(ctx context.Context, by people.Actor, text string) error {

@@ -3,10 +3,9 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,6 +23,7 @@ type asked struct {
 	request []byte
 	want    string // part of every body
 	pids    []int  // what it consists of; none: its CPU is not told
+	lines   []*line
 }
 
 // A round is a few hundred milliseconds of each contender in turn.
@@ -46,23 +46,22 @@ func (t *told) rate() float64 {
 
 // askInTurns measures contenders in interleaved rounds; the first one is what the
 // others are held against. It ignores b.N: one call is the whole measurement.
-func askInTurns(b *testing.B, all ...asked) {
+func askInTurns(b *testing.B, all ...*asked) {
 	b.Helper()
 	results := make([]told, len(all))
-	for i := range all {
-		defer open(b, &all[i], connections)()
+	for _, a := range all {
+		a.open(b)
 	}
 	for round := range askRounds + 1 {
-		for i := range all {
-			before := processorTimes(b, all[i].pids)
-			start := time.Now()
-			askAll(b, &all[i])
+		for i, a := range all {
+			before, start := spent(b, a.pids...), time.Now()
+			a.round(b)
 			rate := askPerRound / time.Since(start).Seconds()
 			if round == 0 {
 				continue // warm
 			}
 			results[i].rates = append(results[i].rates, rate)
-			results[i].spent += processorTimes(b, all[i].pids) - before
+			results[i].spent += spent(b, a.pids...) - before
 		}
 	}
 	first := results[0].rate()
@@ -81,28 +80,85 @@ func askInTurns(b *testing.B, all ...asked) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// lines are a contender's open connections.
-var lines sync.Map // *asked → []*line
-
+// line is one kept-alive connection.
 type line struct {
 	net.Conn
 	reader *bufio.Reader
 }
 
-func open(b *testing.B, a *asked, n int) (closeAll func()) {
+func (a *asked) open(b *testing.B) {
 	b.Helper()
-	var all []*line
-	for range n {
+	for range connections {
 		c, err := net.Dial("tcp", a.address)
 		if err != nil {
 			b.Fatal(err)
 		}
-		all = append(all, &line{c, bufio.NewReaderSize(c, 8<<10)})
+		b.Cleanup(func() { c.Close() })
+		a.lines = append(a.lines, &line{c, bufio.NewReaderSize(c, 16<<10)})
 	}
-	lines.Store(a, all)
-	return func() {
-		for _, l := range all {
-			l.Close()
+}
+
+// round asks on all connections until all questions of a round are answered.
+func (a *asked) round(b *testing.B) {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(askPerRound)
+	var asking sync.WaitGroup
+	for _, l := range a.lines {
+		asking.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := l.ask(a.request, a.want); err != nil {
+					b.Errorf("%s: %v", a.name, err)
+					return
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if b.Failed() {
+		b.FailNow()
+	}
+}
+
+// ask writes a request and reads the answer, with as little work as possible: 200,
+// a length, and so much of a body.
+func (l *line) ask(request []byte, want string) error {
+	if _, err := l.Write(request); err != nil {
+		return err
+	}
+	status, err := l.reader.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(status, []byte("HTTP/1.1 200 ")) {
+		rest, _ := l.reader.Peek(l.reader.Buffered())
+		return fmt.Errorf("answered %s%s", status, rest)
+	}
+	length := -1
+	for {
+		header, err := l.reader.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(header) <= 2 {
+			break
+		}
+		if value, ok := bytes.CutPrefix(header, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return err
+			}
 		}
 	}
+	if length < 0 {
+		return errors.New("the answer has no length")
+	}
+	body, err := l.reader.Peek(length)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(body, []byte(want)) {
+		return fmt.Errorf("answered %s", body)
+	}
+	_, err = l.reader.Discard(length)
+	return err
 }

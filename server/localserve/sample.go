@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"html/template"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,9 +117,9 @@ func (s *samples) address(app string) string {
 func (s *samples) page(w http.ResponseWriter, r *http.Request) {
 	who := guard.From(r.Context())
 	v := sampleView{Host: nameOf(r.Host), App: s.apps[nameOf(r.Host)], Who: who, At: time.Now().Format(time.TimeOnly)}
-	for host := range s.apps {
+	for _, host := range slices.Sorted(maps.Keys(s.apps)) {
 		if host != v.Host {
-			v.Others = append(v.Others, "http://"+net.JoinHostPort(host, s.port)+"/")
+			v.Others = append(v.Others, sampleLink{"http://" + net.JoinHostPort(host, s.port) + "/", s.apps[host]})
 		}
 	}
 	h := w.Header()
@@ -132,7 +134,12 @@ type sampleView struct {
 	App    decide.App
 	Who    guard.Identity
 	At     string
-	Others []string
+	Others []sampleLink
+}
+
+type sampleLink struct {
+	Address string
+	App     decide.App
 }
 
 func samplePage() *template.Template {
@@ -153,7 +160,8 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem}dt{opacity
 {{with .Who.Restrict}}<dt>restricted</dt><dd>{{.}}</dd>{{end}}
 </dl>
 <p>Change something on this machine, then reload: the next request is decided anew.</p>
-<ul>{{range .Others}}<li><a href="{{.}}">{{.}}</a></li>{{end}}</ul>
+<p>Other sample applications:</p>
+<ul>{{range .Others}}<li><a href="{{.Address}}">{{.App.ID}}</a>, sensitivity {{.App.Sensitivity}}{{if .App.Elevation.Lasts}}, opened for minutes{{end}}</li>{{end}}</ul>
 </html>
 `))
 }

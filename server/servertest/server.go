@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -204,11 +205,17 @@ func (s *Server) launch() {
 			p.stop()
 		}
 	}
+	address, client := "http://"+s.Config.Listen, http.DefaultClient
+	if s.Config.TLSCert != "" {
+		// Who answers does not matter here, only that somebody does.
+		address, client = "https://"+s.Config.Listen, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		defer client.CloseIdleConnections()
+	}
 	Wait(s.t, "the server is ready", func() bool {
 		if p.gone() {
 			s.t.Fatal("muster-server ended")
 		}
-		resp, err := http.Get("http://" + s.Config.Listen + "/readyz")
+		resp, err := client.Get(address + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -238,6 +245,15 @@ func (s *Server) flags() []string {
 	}
 	if c.RPID != "" {
 		flags = append(flags, "--rp-id", c.RPID, "--link-port", strconv.Itoa(c.LinkPort))
+	}
+	if c.TLSCert != "" {
+		flags = append(flags, "--tls-cert", c.TLSCert, "--tls-key", c.TLSKey)
+	}
+	if c.GatewayListen != "" {
+		flags = append(flags, "--gateway-listen", c.GatewayListen)
+	}
+	if c.EnvoyListen != "" {
+		flags = append(flags, "--envoy-listen", c.EnvoyListen)
 	}
 	if c.RecoveryWait != 0 {
 		flags = append(flags, "--recovery-wait", c.RecoveryWait.String())

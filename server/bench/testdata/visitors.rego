@@ -38,9 +38,9 @@ reasons contains "hands" if not hands_fresh
 
 hands_fresh if now - session.verified_at < 480 * minute
 
-reasons contains "passkey-model" if not session.passkey.bad == ""
+reasons contains "bad-model" if not session.passkey.bad == ""
 
-reasons contains "passkey-system" if not session.passkey.contradicts_os == false
+reasons contains "other-system" if not session.passkey.contradicts_os == false
 
 reasons contains "people" if not session.user.role in {"person", "administrator"}
 

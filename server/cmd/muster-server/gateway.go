@@ -29,7 +29,7 @@ type gatewayCreateCmd struct {
 	Audience    string   `help:"Hand it signed tokens for this audience." placeholder:"TEXT"`
 	Certificate string   `help:"Its client certificate (PEM), which then is a credential on --gateway-listen." type:"existingfile" placeholder:"FILE"`
 	Socket      string   `help:"Unix socket that the server opens for it alone." placeholder:"PATH"`
-	SecretFile  string   `help:"Write the secret into this new file (mode 0600) instead of printing it." placeholder:"FILE"`
+	SecretFile  string   `help:"Write the secret into this new file (mode 0600), in the form that the gateway includes, instead of printing it." placeholder:"FILE"`
 }
 
 func (c *gatewayCreateCmd) Run(ctx context.Context, s *settings) error {
@@ -56,9 +56,24 @@ func (c *gatewayCreateCmd) Run(ctx context.Context, s *settings) error {
 		if err := control.Do(ctx, "POST", "/gateways", q, &made); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(out, made.Secret)
+		secret := made.Secret
+		if c.SecretFile != "" {
+			secret = secretLine(c.Dialect, secret)
+		}
+		_, err := fmt.Fprintln(out, secret)
 		return err
 	})
+}
+
+// secretLine is a secret as the gateway's own configuration includes it.
+func secretLine(dialect, secret string) string {
+	switch dialect {
+	case "nginx":
+		return `proxy_set_header Authorization "Bearer ` + secret + `";`
+	case "caddy":
+		return "MUSTER_GATEWAY_SECRET=" + secret
+	}
+	return secret
 }
 
 // gatewaySnippetCmd prints what is pasted into a gateway's configuration.
@@ -68,7 +83,8 @@ type gatewaySnippetCmd struct {
 	Host       string `help:"The application's name as browsers ask for it." required:"" placeholder:"NAME"`
 	Upstream   string `help:"Where the gateway reaches the application." required:"" placeholder:"HOST:PORT"`
 	Muster     string `help:"Where the gateway reaches this server; default: the public URL." placeholder:"URL"`
-	SecretFile string `help:"Where the gateway finds its secret; of Traefik and Envoy the folder of its client certificate." required:"" placeholder:"FILE"`
+	SecretFile string `help:"Where the gateway finds its secret; of Traefik the folder of its client certificate, of Envoy the path of its socket." required:"" placeholder:"FILE"`
+	Checks     string `help:"Origin of --gateway-listen, where Traefik asks." placeholder:"URL"`
 	CAFile     string `name:"ca-file" help:"CA of this server's certificate; default: the system's." placeholder:"FILE"`
 	LuaFile    string `help:"Where muster.lua lies for HAProxy." placeholder:"FILE"`
 	Plain      string `help:"Listen here without TLS, as behind a load balancer." placeholder:"HOST:PORT"`
@@ -77,7 +93,7 @@ type gatewaySnippetCmd struct {
 func (c *gatewaySnippetCmd) Run(s *settings) error {
 	muster := cmp.Or(c.Muster, s.PublicURL)
 	text, err := snippets.Render(c.Dialect, snippets.Values{Muster: muster, App: c.App, Host: c.Host, Upstream: c.Upstream,
-		SecretFile: c.SecretFile, CAFile: c.CAFile, LuaFile: c.LuaFile, Listen: c.Plain})
+		SecretFile: c.SecretFile, CAFile: c.CAFile, LuaFile: c.LuaFile, Listen: c.Plain, Checks: c.Checks})
 	if err != nil {
 		return usageError(err.Error())
 	}

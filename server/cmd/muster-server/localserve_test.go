@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -86,6 +87,7 @@ func TestLocalserveInvites(t *testing.T) {
 		regexp.MustCompile(`register your passkey, .*  http://id\.muster\.localhost:[0-9]+/invitation#mso_[A-Za-z0-9_-]{43}$`),
 		regexp.MustCompile(`link this machine .*  http://id\.muster\.localhost:[0-9]+/link$`),
 		regexp.MustCompile(`see what muster knows .*  http://id\.muster\.localhost:[0-9]+/laptops$`),
+		regexp.MustCompile(`open the sample application: .*  http://wiki\.muster\.localhost:[0-9]+/$`),
 	}
 	var links []string
 	lines := bufio.NewScanner(stdout)
@@ -131,6 +133,23 @@ func walk(t *testing.T, link string) {
 	tab.See("This browser is linked to it")
 	tab.Go(origin + "/laptops")
 	tab.See("This browser is linked to it", "Disk encryption")
+
+	// The sample application is open; one that asks for protected keys says why it
+	// is not, and what to do.
+	at := func(name string) string { return strings.Replace(origin, "://id.", "://"+name+".", 1) + "/" }
+	tab.Go(at("wiki"))
+	tab.See("You are in", "(software)")
+	shot(tab, "localserve-wiki")
+	tab.Go(at("git"))
+	tab.See("protected-keys", "Turn on a firewall")
+	shot(tab, "localserve-refused")
+}
+
+// shot keeps a picture where MUSTER_TEST_PICTURES names a folder.
+func shot(tab *browsertest.Tab, name string) {
+	if dir := os.Getenv("MUSTER_TEST_PICTURES"); dir != "" {
+		tab.Shot(filepath.Join(dir, name+".png"))
+	}
 }
 
 // TestServeAsksForAdministrator: a service says which command makes the first

@@ -92,13 +92,17 @@ func readBeside(policy, name string) ([]byte, error) {
 }
 
 type policyExplainCmd struct {
-	App    string `help:"The application." required:"" placeholder:"ID"`
-	Device string `help:"A device of this server." placeholder:"ID" xor:"from"`
-	Result string `help:"A Result in JSON, as device show has it in \"result\"." type:"existingfile" xor:"from"`
-	File   string `help:"Policy (YAML); default: the one in the program." type:"existingfile"`
+	App     string `help:"The application." required:"" placeholder:"ID"`
+	Device  string `help:"A device of this server." placeholder:"ID" xor:"from"`
+	Result  string `help:"A Result in JSON, as device show has it in \"result\"." type:"existingfile" xor:"from"`
+	Session string `help:"A session of this server, with the laptop that it is linked to." placeholder:"ID" xor:"from"`
+	File    string `help:"Policy (YAML); default: the one in the program, and for --session the running one." type:"existingfile"`
 }
 
 func (c *policyExplainCmd) Run(ctx context.Context, s *settings) error {
+	if c.Session != "" {
+		return c.session(ctx, s)
+	}
 	p, _, err := decide.Default()
 	if c.File != "" {
 		p, err = loadPolicy(c.File)
@@ -111,6 +115,27 @@ func (c *policyExplainCmd) Run(ctx context.Context, s *settings) error {
 		return err
 	}
 	e := p.Explain(in)
+	return e.Text(os.Stdout)
+}
+
+// session has the running server explain: a session's inputs are in no file.
+func (c *policyExplainCmd) session(ctx context.Context, s *settings) error {
+	q := map[string]string{"session": c.Session, "app": c.App}
+	if c.File != "" {
+		if _, err := loadPolicy(c.File); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(c.File)
+		if err != nil {
+			return err
+		}
+		q["text"] = string(text)
+	}
+	var e decide.Explanation
+	err := withControl(ctx, s, func(control *server.Control) error { return control.Do(ctx, "POST", "/explain", q, &e) })
+	if err != nil {
+		return err
+	}
 	return e.Text(os.Stdout)
 }
 
@@ -142,7 +167,7 @@ func (c *policyExplainCmd) input(ctx context.Context, s *settings, in *decide.In
 			return nil
 		})
 	}
-	return usageError("give --device or --result")
+	return usageError("give --device, --result or --session")
 }
 
 type policyDefaultCmd struct{}
