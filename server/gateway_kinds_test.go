@@ -115,7 +115,7 @@ func (o *gatewayOffice) lives(t *testing.T, k kind) {
 	for range 2 { // the second time from memory
 		is("nobody", tellsStepUp, k.ask, dialect, "wiki", secret)
 		is("another's application", tellsNotTheirs, k.ask, dialect, "mail", secret)
-		is("every application", tellsNotTheirs, k.ask, dialect, "payroll", secret)
+		is("an unknown application", tellsNotTheirs, k.ask, dialect, "payroll", secret)
 		if dialect != "envoy" {
 			is("another dialect's path", tellsDialect, k.ask, other, "wiki", secret)
 		}
@@ -309,4 +309,3 @@ func freeAddress(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
-

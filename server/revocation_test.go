@@ -18,8 +18,8 @@ import (
 	"muster/server/store"
 )
 
-// revocations is how many are measured.
-const revocations = 1000
+// revocations is how many are measured; under the race detector (-short) fewer.
+const revocations, fewRevocations = 1000, 70
 
 // TestRevocationReachesTheGateway ends trust in a thousand ways behind a real nginx,
 // and measures from when that was asked for to the first refusal of a client that
@@ -30,7 +30,11 @@ func TestRevocationReachesTheGateway(t *testing.T) {
 	serveGate(t, g)
 	var took []time.Duration
 	ways := g.waysToRevoke()
-	for i := range revocations {
+	n := revocations
+	if testing.Short() {
+		n = fewRevocations
+	}
+	for i := range n {
 		way := ways[i%len(ways)]
 		g.restore()
 		if status := g.through("wiki"); status != http.StatusOK {

@@ -24,6 +24,7 @@ import (
 func BenchmarkGatewayCheck(b *testing.B) {
 	v := newVisited(b)
 	address, pid := startBare(b, &bare{Cookies: map[string][]header{v.cookie: v.identity(b)}})
+	v.alike(b, address)
 	askInTurns(b,
 		&asked{name: "bare-handler", address: address, request: v.question(address), pids: []int{pid}},
 		&asked{name: "muster", address: v.srv.Config.Listen, request: v.question(v.srv.Config.Listen), pids: []int{v.pid}},
@@ -36,6 +37,7 @@ func BenchmarkGatewayCheck(b *testing.B) {
 func BenchmarkBehindNginx(b *testing.B) {
 	v := newVisited(b)
 	trivial, pid := startBare(b, &bare{Cookies: map[string][]header{v.cookie: v.identity(b)}})
+	v.alike(b, trivial)
 	app, least := freeAddress(b), freeAddress(b)
 	// A browser's connection ends after a thousand requests else, which this client
 	// does not expect.

@@ -601,8 +601,12 @@ func (h *history) story(format string, args ...any) string {
 // what the plain model refuses; that it never refuses what the model allows shows
 // that the model is not merely severe. A lease never lengthens without a report.
 func TestHistories(t *testing.T) {
+	lives := *histories
+	if testing.Short() { // under the race detector
+		lives = min(lives, 500)
+	}
 	var n historyCounts
-	for _, wrong := range liveAll(t, *histories, none, &n) {
+	for _, wrong := range liveAll(t, lives, none, &n) {
 		t.Error(wrong)
 	}
 	for _, count := range []struct {
@@ -613,8 +617,8 @@ func TestHistories(t *testing.T) {
 		{"allowed", n.allowed.Load(), 1}, {"refused", n.refused.Load(), 1}, {"held", n.held.Load(), 1}, {"expired", n.expired.Load(), 4},
 		{"asked by laptops", n.laptops.Load(), 1}, {"elevated", n.elevated.Load(), 20}, {"in grace", n.graced.Load(), 20}, {"bypassed", n.bypassed.Load(), 20},
 	} {
-		t.Logf("%s: %d in %d histories", count.name, count.times, *histories)
-		if *histories >= 1000 && count.times*count.each < int64(*histories) {
+		t.Logf("%s: %d in %d histories", count.name, count.times, lives)
+		if lives >= 1000 && count.times*count.each < int64(lives) {
 			t.Errorf("%s only %d times: the histories do not try the property", count.name, count.times)
 		}
 	}
