@@ -112,10 +112,15 @@ func (g *gate) link() {
 		if err != nil {
 			return err
 		}
-		one.Link = &session.Link{Device: g.laptop.row.ID, Anchor: g.laptop.row.Keys.DKID.String(), Person: "alice",
-			Strength: session.ByLoopback, First: g.now(), At: g.now()}
+		one.Link = g.proof()
 		return tx.UpdateSession(one)
 	})
+}
+
+// proof is what the laptop proves by loopback, now.
+func (g *gate) proof() *session.Link {
+	return &session.Link{Device: g.laptop.row.ID, Anchor: g.laptop.row.Keys.DKID.String(), Person: "alice",
+		Strength: session.ByLoopback, First: g.now(), At: g.now()}
 }
 
 // visit gives alice's browser a cookie at an application.
