@@ -141,6 +141,9 @@ func (c *Config) fill() error {
 	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
 		return fmt.Errorf("public URL %q: must be scheme://host[:port] and nothing more", c.PublicURL)
 	}
+	if host, _, err := net.SplitHostPort(c.EnvoyListen); c.EnvoyListen != "" && (err != nil || !onLoopback(host)) {
+		return fmt.Errorf("listening for Envoy on %s: its gRPC is not encrypted; give an address of this machine, as 127.0.0.1:9001", c.EnvoyListen)
+	}
 	if c.GatewayListen != "" && c.TLSCert == "" {
 		return errors.New("listening for gateways' certificates needs a certificate of our own: give --tls-cert and --tls-key")
 	}

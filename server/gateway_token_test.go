@@ -172,7 +172,7 @@ func (o *tokenOffice) verify(token string) (claims gateway.TokenClaims) {
 	if err := json.Unmarshal(body, &keys); err != nil {
 		o.t.Fatal(err)
 	}
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		o.t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ const (
 	readTimeout       = 60 * time.Second
 	writeTimeout      = 90 * time.Second
 	idleTimeout       = 10 * time.Minute // longer than the report interval: connections are kept alive
-	maxHeaderBytes    = 16 << 10
+	maxHeaderBytes    = 64 << 10         // what gateways let through, with the cookies of everybody's applications
 	drainTimeout      = 10 * time.Second
 )
 

@@ -27,14 +27,14 @@ func (s *Server) look(ctx context.Context, q *gateway.Question, c *gateway.Crede
 	v := s.visitors.at(hash)
 	if v != nil {
 		if st := v.standing.Load(); v.host == q.Host && v.app == q.App && s.stands(v.visitor, st) {
-			return s.answerVisit(ctx, v.visitor, st, q, c.Restricts)
+			return s.answerVisit(ctx, v.visitor, st, q, c.Restricts, true)
 		}
 	}
 	st, v, refused := s.visitNow(ctx, v, hash, q)
 	if refused != nil {
 		return refused
 	}
-	return s.answerVisit(ctx, v.visitor, st, q, c.Restricts)
+	return s.answerVisit(ctx, v.visitor, st, q, c.Restricts, true)
 }
 
 // hashOf names a cookie in memory, where no secrets are kept. The copy stays off the
@@ -118,8 +118,9 @@ func (s *Server) notRead(err error) *gateway.Answer {
 }
 
 // answerVisit is the answer to one request of a visitor whose standing holds.
-// restricts: who asks enforces a restriction; else restrict is a refusal.
-func (s *Server) answerVisit(ctx context.Context, v *visitor, st *standing, q *gateway.Question, restricts bool) *gateway.Answer {
+// restricts: who asks enforces a restriction; else restrict is a refusal. alive: the
+// person's own request is asked about, and not a program's question.
+func (s *Server) answerVisit(ctx context.Context, v *visitor, st *standing, q *gateway.Question, restricts, alive bool) *gateway.Answer {
 	answer, outcome, elevated := st.answer, st.outcome, st.elevated
 	if !st.final {
 		answer = s.forRequest(st, &q.Request)
@@ -128,7 +129,7 @@ func (s *Server) answerVisit(ctx context.Context, v *visitor, st *standing, q *g
 	if outcome != decide.Allow && (outcome != decide.Restrict || !restricts) {
 		return answer // a refused request is no sign of life: it would end what it is refused for
 	}
-	if now := s.now().UnixMilli(); now-v.seen.Load() >= int64(time.Second/time.Millisecond) {
+	if now := s.now().UnixMilli(); alive && now-v.seen.Load() >= int64(time.Second/time.Millisecond) {
 		v.seen.Store(now)
 	}
 	if elevated {
@@ -185,7 +186,7 @@ func (s *Server) CheckSession(ctx context.Context, id, user, app string, req *de
 	if user != "" && st.of.who.User != user {
 		return nobody // whose session it is, is nobody else's business
 	}
-	return s.answerVisit(ctx, v, st, &gateway.Question{App: app, Request: *req}, true)
+	return s.answerVisit(ctx, v, st, &gateway.Question{App: app, Request: *req}, true, false)
 }
 
 // sessionNow finds how a session stands with an application.

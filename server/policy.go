@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"muster/server/decide"
@@ -66,6 +67,13 @@ func (s *Server) activePolicy(ctx context.Context) (active *store.Policy, err er
 
 // activate puts a loaded policy into use. The caller holds policyMu.
 func (s *Server) activate(ctx context.Context, p *decide.Policy, text []byte, by string) error {
+	own, _ := splitOrigin(s.config.PublicURL)
+	for _, a := range p.Apps() {
+		// Cookies know no ports: an application there would be sent everybody's session.
+		if slices.Contains(a.Hosts, own) {
+			return fmt.Errorf("application %s has this server's own host %s: give it a host of its own", a.ID, own)
+		}
+	}
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
 		active, err := tx.ActivePolicy()
 		if err != nil && !errors.Is(err, store.ErrNotFound) {

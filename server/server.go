@@ -66,11 +66,11 @@ type Server struct {
 	readyErr error     // guarded by readyMu; what it said
 }
 
-// Rates: an honest agent enrols once and reports every few minutes; a change
-// may bring a handful of reports in a row.
+// Rates: an honest agent enrols once and reports every few minutes, at most once a
+// second; a change may bring a handful of reports in a row, and links come beside.
 const (
 	enrolPerSecond, enrolBurst   = 5, 200
-	reportPerSecond, reportBurst = 1, 30
+	reportPerSecond, reportBurst = 3, 60
 	// Devices that queue for an approval: an office's worth behind one address, then
 	// a hundred an hour. Give a token to more.
 	queuePerSecond, queueBurst = 100.0 / 3600, 200

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,10 @@ func (s *bare) evaluation(w http.ResponseWriter, r *http.Request) {
 // serveBare is the process: what to answer comes in one line, the address goes out
 // in one, and the end of input is the end.
 func serveBare() int {
+	// As much memory as muster has there; a heap of nothing is collected ten times as
+	// often, which is no fair peer.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(bareMemory)
 	in := json.NewDecoder(os.Stdin)
 	s := new(bare)
 	if err := in.Decode(s); err != nil {
@@ -89,6 +94,8 @@ func serveBare() int {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 0
 }
+
+const bareMemory = 64 << 20
 
 // startBare runs the bare server, and returns its address and process.
 func startBare(b *testing.B, s *bare) (address string, pid int) {

@@ -38,17 +38,19 @@ func BenchmarkBehindNginx(b *testing.B) {
 	v := newVisited(b)
 	trivial, pid := startBare(b, &bare{Cookies: map[string][]header{v.cookie: v.identity(b)}})
 	v.alike(b, trivial)
-	app, least := freeAddress(b), freeAddress(b)
-	// A browser's connection ends after a thousand requests else, which this client
-	// does not expect.
-	page := fmt.Sprintf("keepalive_requests 1000000000;\nserver { listen %s; location / { default_type text/plain; return 200 \"a page\\n\"; } }\n", app)
-	values := snippets.Values{App: "wiki", Host: wikiHost, Upstream: app}
-	before, behind := freeAddress(b), freeAddress(b)
-	values.Muster = "http://" + trivial
-	gatewaytest.Nginx(b, before, v.secret, page+leastConfiguration(least, trivial, app), values)
-	app2 := freeAddress(b)
-	values.Muster, values.Upstream = "http://"+v.srv.Config.Listen, app2
-	gatewaytest.Nginx(b, behind, v.secret, strings.ReplaceAll(page, app, app2), values)
+	// An nginx of its own for each, with the application in it. A client's connection
+	// would end after a thousand requests, which ours does not expect.
+	page := func(app string) string {
+		return fmt.Sprintf("keepalive_requests 1000000000;\nserver { listen %s; location / { default_type text/plain; return 200 \"a page\\n\"; } }\n", app)
+	}
+	snippet := func(to string) (address string) {
+		address, app := freeAddress(b), freeAddress(b)
+		gatewaytest.Nginx(b, address, v.secret, page(app), snippets.Values{Muster: "http://" + to, App: "wiki", Host: wikiHost, Upstream: app})
+		return address
+	}
+	before, behind := snippet(trivial), snippet(v.srv.Config.Listen)
+	least, app := freeAddress(b), freeAddress(b)
+	gatewaytest.Nginx(b, least, v.secret, page(app)+leastConfiguration(least, trivial, app))
 	get := fmt.Appendf(nil, "GET /page HTTP/1.1\r\nHost: %s\r\nCookie: theme=dark; %s=%s\r\nAccept: text/html\r\nUser-Agent: %s\r\n\r\n", wikiHost, appCookie, v.cookie, browser)
 	askInTurns(b,
 		&asked{name: "snippet-to-bare-handler", address: before, request: get, want: "a page", pids: []int{pid}},

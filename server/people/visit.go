@@ -80,6 +80,15 @@ func (p *People) VisitCode(ctx context.Context, w *Who, app, host string, flow a
 // and where to go back to. Whatever is wrong with a code, it is refused alike; one
 // that was shown by another host or browser has leaked, and is over.
 func (p *People) Visit(ctx context.Context, code, host string, flow attest.Digest) (secret, back string, err error) {
+	// Who guesses costs a read and no write, so that nobody need be counted by an
+	// address, which here is mostly a gateway's.
+	err = p.view(ctx, func(tx *store.Tx) error {
+		_, err := tx.PeekOffer(kindVisit, code)
+		return err
+	})
+	if err != nil {
+		return "", "", err
+	}
 	err = p.settle(ctx, func(tx *store.Tx) (*Refusal, error) {
 		o, err := tx.TakeOffer(kindVisit, code)
 		if err != nil {

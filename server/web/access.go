@@ -120,7 +120,12 @@ func (s *site) accessPage(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if r.who == nil {
-		return s.show(w, r, "access", "Sign in first", strangerView(st, a))
+		v := strangerView(st, a)
+		title := "Sign in first"
+		if v.Do.Kind == doClosed {
+			title = "This is closed for you"
+		}
+		return s.show(w, r, "access", title, v)
 	}
 	v, err := s.accessView(r, st, a)
 	if err != nil {

@@ -31,7 +31,8 @@ const (
 	doApproval  = "approval" // an elevation waits for somebody
 	doWait      = "wait"     // the laptop is about to report
 	doFix       = "fix"
-	doAsk       = "ask" // nothing that the person could do alone
+	doAsk       = "ask"    // nothing that the person could do alone
+	doClosed    = "closed" // signing in again would not help
 	doOpen      = "open"
 	doneRefused = "refused" // it is open to us, and the gateway refused
 )
@@ -47,6 +48,7 @@ type accessView struct {
 	Counting         []reasonView // what closes it
 	Later            []reasonView // what will, from a time on
 	Passed           []reasonView // what an administrator lets pass for a while
+	Codes            []string     // of all that closes it
 	Laptop           string       // name of the linked one
 	Recheck          bool         // it can be asked for a report now
 	Retries          bool         // the page looks again by itself
@@ -87,6 +89,7 @@ type todo struct {
 	Kind string
 	Text string // why, where the reasons do not say it
 	Fix  string
+	Code string
 	// Of an elevation: on what terms, and the one that waits.
 	Lasts    string
 	Approval string
@@ -112,9 +115,11 @@ func strangerView(st *Standing, a accessAsk) *accessView {
 	v := &accessView{Host: st.Host, Back: a.back, Path: a.path(), Do: todo{Kind: doSignIn}, outcome: decide.StepUp}
 	for _, r := range st.Decision.Reasons {
 		if r.Claim == aboutSession && r.Code != codeSignIn {
-			v.Do.Text, v.Do.Fix = r.Text, r.Fix
+			v.Do.Text, v.Do.Fix, v.Do.Code = r.Text, r.Fix, r.Code
 			if r.Outcome == decide.Deny {
-				v.outcome = decide.Deny
+				v.Do.Kind, v.outcome = doClosed, decide.Deny
+				v.Outcome = mark{"bad", "Closed for you: " + st.Host}
+				return v
 			}
 			break
 		}
@@ -145,7 +150,11 @@ func (s *site) accessView(r *request, st *Standing, a accessAsk) (*accessView, e
 			v.Later = append(v.Later, view)
 		default:
 			counting = append(counting, reason)
-			v.Counting = append(v.Counting, view)
+			v.Codes = append(v.Codes, view.Code)
+			// Rules that miss the same thing say the same.
+			if !slices.ContainsFunc(v.Counting, func(o reasonView) bool { return o.Name == view.Name && o.Text == view.Text && o.Fix == view.Fix }) {
+				v.Counting = append(v.Counting, view)
+			}
 		}
 	}
 	if v.Blind {
@@ -156,6 +165,9 @@ func (s *site) accessView(r *request, st *Standing, a accessAsk) (*accessView, e
 	}
 	var err error
 	v.Do, err = s.todo(r, st, counting, state)
+	if v.Do.Kind == doWait {
+		v.Counting = slices.DeleteFunc(v.Counting, func(o reasonView) bool { return o.reason.Claim == aboutLink }) // the report mends it
+	}
 	v.silent = s.LinkPort > 0 && state == session.LinkLive && r.who.Session.Link.Strength == session.ByLoopback
 	v.Outcome = accessMark(st.Decision.Outcome, v.Do.Kind)
 	return v, err
@@ -208,6 +220,8 @@ func (s *site) todo(r *request, st *Standing, counting []decide.Reason, state se
 		return todo{Kind: doSignIn}, nil
 	case hopeless:
 		return todo{Kind: doAsk}, nil
+	case about("device"):
+		return todo{Kind: doFix}, nil // revoked, or waits for an approval: no report changes that
 	case state == session.LinkSuspended || stale && state == session.LinkLive:
 		return todo{Kind: doWait}, nil
 	case (about(aboutLink) || laptop) && state == session.LinkAbsent:

@@ -26,10 +26,12 @@ import (
 const (
 	maxCheck    = 1 << 20
 	maxMetadata = 16 << 10
-	maxStreams  = 1024
+	maxStreams  = 256
 	maxSecret   = 256
 	handshake   = 10 * time.Second
 	pingEvery   = 10 * time.Second // Envoy may keep connections alive as often
+	idle        = 15 * time.Minute // of a connection without a call
+	drain       = 5 * time.Second  // at the end, for calls under way
 )
 
 // extension is the context extension that names the application.
@@ -52,6 +54,7 @@ func New(look gateway.LookFunc, authenticate gateway.AuthenticateFunc, places ga
 	limits := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxCheck), grpc.MaxHeaderListSize(maxMetadata), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle}),
 	}
 	s := grpc.NewServer(slices.Concat(limits, options)...)
 	auth.RegisterAuthorizationServer(s, newServer(look, authenticate, places))
@@ -68,7 +71,12 @@ func Serve(ctx context.Context, l net.Listener, of string, look gateway.LookFunc
 		}))
 	}
 	s := New(look, authenticate, places, options...)
-	stop := context.AfterFunc(ctx, s.GracefulStop)
+	stop := context.AfterFunc(ctx, func() {
+		// A call that never brings its message must not keep the server from ending.
+		late := time.AfterFunc(drain, s.Stop)
+		defer late.Stop()
+		s.GracefulStop()
+	})
 	defer stop()
 	return s.Serve(l)
 }

@@ -247,3 +247,33 @@ func Example() {
 	fmt.Println(string(text))
 	// Output: Hello alice, on a laptop of level tpm-hw.
 }
+
+// What would carry requests that nobody asks about does not pass; WebSockets do.
+func TestStripTunnels(t *testing.T) {
+	for name, test := range map[string]struct {
+		header  http.Header
+		upgrade string
+	}{
+		"websocket":     {http.Header{"Connection": {"keep-alive, Upgrade"}, "Upgrade": {"WebSocket"}}, "WebSocket"},
+		"h2c":           {http.Header{"Connection": {"Upgrade, HTTP2-Settings"}, "Upgrade": {"h2c"}, "Http2-Settings": {"AAMAAABkAAQAAP__"}}, ""},
+		"both":          {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket, h2c"}}, ""},
+		"twice":         {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket", "h2c"}}, ""},
+		"something":     {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"tls/1.0"}}, ""},
+		"empty":         {http.Header{"Connection": {"Upgrade"}, "Upgrade": {""}}, ""},
+		"names headers": {http.Header{"Connection": {"Upgrade, X-Muster-User"}, "Upgrade": {"websocket"}}, "websocket"},
+	} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader("x"))
+		r.Header = test.header
+		r.Header["Trailer"], r.Trailer = []string{"X-Muster-User"}, http.Header{"X-Muster-User": nil}
+		got := strip(r, Identity{})
+		if got.Header.Get("Upgrade") != test.upgrade || len(got.Header["Upgrade"]) > 1 {
+			t.Errorf("%s: Upgrade %q", name, got.Header["Upgrade"])
+		}
+		if want := map[bool]string{true: "Upgrade", false: ""}[test.upgrade != ""]; got.Header.Get("Connection") != want {
+			t.Errorf("%s: Connection %q", name, got.Header["Connection"])
+		}
+		if got.Header["Http2-Settings"] != nil || got.Trailer != nil || got.Header["Trailer"] != nil {
+			t.Errorf("%s: %v, trailer %v", name, got.Header, got.Trailer)
+		}
+	}
+}

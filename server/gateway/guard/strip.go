@@ -39,6 +39,11 @@ func reserved(target string) bool {
 func strip(r *http.Request, who Identity) *http.Request {
 	r = r.WithContext(context.WithValue(r.Context(), whoKey{}, who))
 	r.Header = stripHeader(r.Header)
+	stripUpgrade(r.Header)
+	// What comes behind a body was not asked about, and some applications take it for
+	// headers.
+	r.Trailer = nil
+	delete(r.Header, "Trailer")
 	if ours, others := sortCookies(r.Header["Cookie"]); ours != "" {
 		delete(r.Header, "Cookie")
 		if others != "" {
@@ -46,6 +51,22 @@ func strip(r *http.Request, who Identity) *http.Request {
 		}
 	}
 	return r
+}
+
+// stripUpgrade leaves WebSockets. Any other protocol, h2c above all, would be a tunnel
+// in which requests reach the application unasked about.
+func stripUpgrade(h http.Header) {
+	values := h["Upgrade"]
+	if len(values) == 0 {
+		return
+	}
+	delete(h, "Http2-Settings")
+	if len(values) == 1 && strings.EqualFold(strings.TrimSpace(values[0]), "websocket") {
+		h["Connection"] = []string{"Upgrade"}
+		return
+	}
+	delete(h, "Upgrade")
+	delete(h, "Connection")
 }
 
 // stripHeader copies headers without muster's.

@@ -46,7 +46,7 @@ local function without_ours(values)
     for _, value in ipairs(values) do
         for pair in value:gmatch("[^;]+") do
             pair = pair:match("^%s*(.-)%s*$")
-            if pair ~= "" and not pair:find("__Host-muster-", 1, true) then
+            if pair ~= "" and not pair:find("__Host-muster", 1, true) then
                 kept[#kept + 1] = pair
             end
         end

@@ -196,10 +196,10 @@ func TestTraefikShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	chain := c.HTTP.Routers["wiki"].Middlewares
-	if !slices.Equal(chain, []string{"wiki-forged", "wiki-muster"}) {
+	if !slices.Equal(chain, []string{"wiki_forged", "wiki_muster"}) {
 		t.Errorf("the application stands behind %q", chain)
 	}
-	f := c.HTTP.Middlewares["wiki-muster"].Forward
+	f := c.HTTP.Middlewares["wiki_muster"].Forward
 	if f == nil || f.Address != "https://id.corp.example:8444/check/traefik/wiki" || f.Trust == nil || *f.Trust || slices.Contains(f.Request, "Authorization") || !slices.Contains(f.Request, "Cookie") {
 		t.Fatalf("forwardAuth: %+v", f)
 	}
@@ -208,7 +208,7 @@ func TestTraefikShape(t *testing.T) {
 		if !slices.Contains(f.Response, h) || !twin.MatchString(h) || !twin.MatchString(strings.ReplaceAll(h, "-", "_")) {
 			t.Errorf("%s of a client stays", h)
 		}
-		if v, there := c.HTTP.Middlewares["wiki-forged"].Headers.Custom[h]; !there || v != "" {
+		if v, there := c.HTTP.Middlewares["wiki_forged"].Headers.Custom[h]; !there || v != "" {
 			t.Errorf("%s of a client is not taken away", h)
 		}
 	}
