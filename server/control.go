@@ -268,6 +268,7 @@ func (s *Server) change(ctx context.Context, by, id string, alter func(*store.De
 	if err := s.alter(ctx, by, d, alter, action, detail); err != nil {
 		return nil, err
 	}
+	s.lookNow(ctx)
 	return s.view(d, false), nil
 }
 

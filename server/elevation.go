@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -19,18 +20,89 @@ import (
 type elevated struct {
 	woken chan struct{} // has room for one
 
+	looking sync.Mutex // held for one look at all of them
+
 	mu sync.Mutex
-	// laptops are those of sessions that have a live elevation, with what was found
-	// of each since the last look, oldest first; guarded by mu.
+	// laptops are those of sessions that have a live elevation, or asked for one just
+	// now, with what was found of each since the last look, oldest first; guarded by
+	// mu.
 	laptops map[string][]decide.Inputs
+	// asked is when an elevation was asked for on a laptop last; guarded by mu.
+	asked map[string]time.Time
+	// doomed are elevations that must end, and why, until that is stored: what was
+	// seen once is not forgotten because the store was busy. Guarded by mu.
+	doomed map[string]string
+	// linked is when the session of a live elevation was first linked; guarded by mu.
+	linked map[string]time.Time
 }
+
+// isDoomed reports whether an elevation must end and has not yet.
+func (e *elevated) isDoomed(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.doomed[id] != ""
+}
+
+// doom notes that an elevation must end.
+func (e *elevated) doom(id, cause string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.doomed[id] == "" {
+		e.doomed[id] = cause
+	}
+}
+
+// verdict is why an elevation is doomed; empty: it is not.
+func (e *elevated) verdict(id string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.doomed[id]
+}
+
+// relinked reports whether the session of an elevation is linked anew since it was
+// looked at first: in between it was on no laptop.
+func (e *elevated) relinked(id string, first time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before, known := e.linked[id]
+	if !known {
+		e.linked[id] = first
+	}
+	return known && !before.Equal(first)
+}
+
+// forget drops what is kept of elevations that have ended.
+func (e *elevated) forget(live map[string]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	gone := func(id string, _ string) bool { return !live[id] }
+	maps.DeleteFunc(e.doomed, gone)
+	maps.DeleteFunc(e.linked, func(id string, _ time.Time) bool { return !live[id] })
+}
+
+// askedOn begins to watch a laptop before anything is granted on it.
+func (e *elevated) askedOn(device string, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked[device] = now
+	if _, known := e.laptops[device]; !known {
+		e.laptops[device] = nil
+	}
+}
+
+// watchAsked is how long a laptop is watched after somebody asked: the grant and the
+// first look come within.
+const watchAsked = time.Minute
 
 // maxSightings bounds what is kept of a laptop between two looks, which are a
 // moment apart. More than that is itself no reason for trust.
 const maxSightings = 16
 
 func newElevated() *elevated {
-	return &elevated{woken: make(chan struct{}, 1), laptops: make(map[string][]decide.Inputs)}
+	return &elevated{
+		woken: make(chan struct{}, 1), laptops: make(map[string][]decide.Inputs), asked: make(map[string]time.Time),
+		doomed: make(map[string]string), linked: make(map[string]time.Time),
+	}
 }
 
 // wake asks for a look at all elevations soon.
@@ -71,9 +143,16 @@ func (e *elevated) take() map[string][]decide.Inputs {
 }
 
 // watch says which laptops matter from now on.
-func (e *elevated) watch(laptops map[string]bool) {
+func (e *elevated) watch(laptops map[string]bool, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for id, at := range e.asked {
+		if now.Sub(at) < watchAsked {
+			laptops[id] = true
+		} else {
+			delete(e.asked, id)
+		}
+	}
 	for id := range e.laptops {
 		if !laptops[id] {
 			delete(e.laptops, id)
@@ -113,6 +192,8 @@ func (s *Server) watchElevations(ctx context.Context) {
 
 // lookAtElevations ends those whose time or trust is over.
 func (s *Server) lookAtElevations(ctx context.Context) error {
+	s.elevated.looking.Lock()
+	defer s.elevated.looking.Unlock()
 	var live []*store.Elevation
 	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
 		live, err = tx.Elevations("")
@@ -122,29 +203,48 @@ func (s *Server) lookAtElevations(ctx context.Context) error {
 		return err
 	}
 	seen := s.elevated.take()
-	laptops := make(map[string]bool)
+	laptops, ids := make(map[string]bool), make(map[string]bool)
 	for _, e := range live {
+		ids[e.ID] = true
 		cause, laptop := s.lost(ctx, e, seen)
 		if cause == "" {
-			if laptop != "" {
-				laptops[laptop] = true
-			}
+			laptops[laptop] = true
 			continue
 		}
-		err = errors.Join(err, s.people.LoseElevation(ctx, e.ID, cause))
+		s.elevated.doom(e.ID, cause)
+		s.visitors.changed(store.Change{Kind: store.SessionChanged, Subject: e.Session}) // it counts no more
+		if lost := s.people.LoseElevation(ctx, e.ID, cause); lost != nil {
+			err = errors.Join(err, lost)
+		}
 	}
-	s.elevated.watch(laptops)
+	s.elevated.forget(ids)
+	s.elevated.watch(laptops, s.now())
 	return err
 }
 
-// causeLinkLost ends an elevation whose session is on no laptop any more.
-const causeLinkLost = "link-lost"
+// lookNow looks at all elevations before a change of trust is answered: what is
+// taken back later was gone all the same.
+func (s *Server) lookNow(ctx context.Context) {
+	if err := s.lookAtElevations(ctx); err != nil {
+		s.log.Error("elevations not looked at; they are again in a moment", "error", err)
+	}
+}
+
+// Causes of an end that are no reason's code: the session is on no laptop any more,
+// or is anew; the policy has other terms by now (as people has it).
+const (
+	causeLinkLost = "link-lost"
+	causeTerms    = "terms-changed"
+)
 
 // lost tells why an elevation must end, or which laptop to watch for it. One that
 // waits for approval ends for the same reasons.
 func (s *Server) lost(ctx context.Context, e *store.Elevation, seen map[string][]decide.Inputs) (cause, laptop string) {
-	if cause := e.Over(s.now()); cause != "" {
+	if cause := cmp.Or(s.elevated.verdict(e.ID), e.Over(s.now())); cause != "" {
 		return cause, ""
+	}
+	if a, _ := s.policy.Load().App(e.App); a.Elevation.Lasts != e.Lasts || a.Elevation.Approval != e.Approval {
+		return causeTerms, ""
 	}
 	st, v, refused := s.sessionNow(ctx, e.Session, e.App)
 	if refused != nil {
@@ -161,6 +261,9 @@ func (s *Server) lost(ctx context.Context, e *store.Elevation, seen map[string][
 		return cause, ""
 	}
 	laptop = st.of.session.Link.Device
+	if s.elevated.relinked(e.ID, st.of.session.Link.First) {
+		return causeLinkLost, ""
+	}
 	for _, was := range seen[laptop] {
 		then := *in
 		then.Device, then.HasResult, then.Grace, then.Now = was.Device, was.HasResult, was.Grace, was.Now
@@ -203,6 +306,9 @@ func (s *Server) elevationTerms(one *session.Session, app string) (people.Elevat
 	a, named := s.policy.Load().App(app)
 	if !named || a.Elevation.Lasts == 0 {
 		return people.ElevationTerms{}, nil // there is none to be had
+	}
+	if one.Link != nil {
+		s.elevated.askedOn(one.Link.Device, s.now()) // before anything is judged
 	}
 	st, v, refused := s.sessionNow(context.Background(), one.ID, app)
 	if refused != nil {

@@ -129,7 +129,7 @@ const forever = time.Hour
 
 // inputs are what a device's decisions rest on. The caller holds d.mu.
 func (s *Server) inputs(d *device, now time.Time) decide.Inputs {
-	return decide.Inputs{Now: now, Grace: d.grace, Bypasses: d.bypasses, Device: s.registered(d), HasResult: d.result != nil}
+	return decide.Inputs{Now: now, Grace: d.grace, DeviceBypasses: d.bypasses, Device: s.registered(d), HasResult: d.result != nil}
 }
 
 // decideFor makes a device's decisions anew. The caller holds d.mu.

@@ -60,6 +60,8 @@ func (q *GatewayRequest) row() (*store.Gateway, error) {
 		return nil, bad("A credential needs a name and at least one application.", "Give them.")
 	case !slices.Contains(dialects(), gateway.Dialect(q.Dialect)):
 		return nil, bad("There is no such dialect.", "Use nginx, caddy, traefik, haproxy, envoy, http or authzen.")
+	case q.Restricts && q.Dialect == string(gateway.Traefik):
+		return nil, bad("Traefik cannot enforce restrictions: it does not tell of every change of protocol.", "Leave out restricts: a restricted request is then refused.")
 	case len(q.Audience) > maxAudience:
 		return nil, bad("The audience is too long.", "Use at most 255 bytes.")
 	case q.Socket != "" && (!filepath.IsAbs(q.Socket) || len(q.Socket) > maxSocket):
@@ -170,12 +172,13 @@ func (s *Server) gatewayCredential(ctx context.Context, secret string) (*gateway
 }
 
 // credentialKey tells what a caller goes by: a secret where one is given, else how
-// it came.
+// it came. Its first word keeps the kinds apart, whatever a stranger puts into a
+// secret.
 func (s *Server) credentialKey(ctx context.Context, secret string) (key [sha256.Size]byte, find func(*store.Tx) (*store.Gateway, error)) {
 	peer := gateway.PeerOf(ctx)
 	switch {
 	case secret != "":
-		return sha256.Sum256([]byte(secret)), func(tx *store.Tx) (*store.Gateway, error) { return tx.GatewayBySecret(secret) }
+		return sha256.Sum256([]byte("secret " + secret)), func(tx *store.Tx) (*store.Gateway, error) { return tx.GatewayBySecret(secret) }
 	case peer.Gateway != "":
 		return sha256.Sum256([]byte("socket " + peer.Gateway)), func(tx *store.Tx) (*store.Gateway, error) { return tx.Gateway(peer.Gateway) }
 	case peer.Certificate != "":

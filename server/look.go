@@ -68,7 +68,10 @@ func (s *Server) visitNow(ctx context.Context, v *visit, hash cookieHash, q *gat
 		if found.App != q.App || found.Host != q.Host {
 			return nil, nil, nobody
 		}
-		app, host, _ := s.appAt(q.Host)
+		app, host, ok := s.appAt(q.Host)
+		if !ok {
+			return nil, nil, wrongHost // the policy changed just now
+		}
 		v = s.visitors.seatVisit(hash, found, app, host)
 	}
 	if v.host != q.Host || v.app != q.App {

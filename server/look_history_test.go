@@ -127,6 +127,7 @@ func (g *gate) verify() {
 
 func (g *gate) unlinkIfLive() {
 	g.t.Helper()
+	g.first = time.Time{}
 	g.onLive(func(tx *store.Tx, id string) error {
 		one, err := tx.Session(id)
 		if err != nil {
@@ -187,6 +188,7 @@ func (g *gate) bypass(rule string, lasts time.Duration) {
 // signInAgain ends alice's session and begins another one on the same laptop.
 func (g *gate) signInAgain() {
 	g.t.Helper()
+	g.first = time.Time{}
 	g.update(func(tx *store.Tx) (err error) {
 		if err = tx.EndSession(g.alice.session.ID, "signed-out"); err != nil {
 			return err

@@ -46,6 +46,7 @@ type gate struct {
 	laptop *device
 	file   string            // the policy
 	nginx  string            // address of a real one, where there is
+	first  time.Time         // when alice's session was linked first; zero: it is not
 	cookie map[string]string // by application
 }
 
@@ -117,10 +118,13 @@ func (g *gate) link() {
 	})
 }
 
-// proof is what the laptop proves by loopback, now.
+// proof is what the laptop proves by loopback, now; it keeps when it did first.
 func (g *gate) proof() *session.Link {
+	if g.first.IsZero() {
+		g.first = g.now()
+	}
 	return &session.Link{Device: g.laptop.row.ID, Anchor: g.laptop.row.Keys.DKID.String(), Person: "alice",
-		Strength: session.ByLoopback, First: g.now(), At: g.now()}
+		Strength: session.ByLoopback, First: g.first, At: g.now()}
 }
 
 // visit gives alice's browser a cookie at an application.
@@ -212,7 +216,9 @@ func (g *gate) revokeLaptop() {
 }
 
 func (g *gate) own(owner string) {
-	if err := g.alter(context.Background(), "test", g.laptop, func(row *store.Device, _ *store.Hot) error { row.Owner = owner; return nil }, "device.own", nil); err != nil {
+	g.t.Helper()
+	give := func(row *store.Device, _ *store.Hot) error { row.Owner = owner; return nil }
+	if _, err := g.change(context.Background(), "test", g.laptop.row.ID, give, "device.own", nil); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -237,6 +243,7 @@ func (g *gate) removeKey() {
 }
 
 func (g *gate) unlink() {
+	g.first = time.Time{}
 	g.update(func(tx *store.Tx) error {
 		one, err := tx.Session(g.alice.session.ID)
 		if err != nil {

@@ -34,7 +34,7 @@ func (s *Server) gatewayConfig() (*tls.Config, error) {
 func peered(h http.Handler, of string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer := gateway.Peer{Gateway: of}
-		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && time.Now().Before(r.TLS.PeerCertificates[0].NotAfter) {
 			peer.Certificate = spkiHash(r.TLS.PeerCertificates[0])
 		}
 		h.ServeHTTP(w, r.WithContext(gateway.WithPeer(r.Context(), peer)))
@@ -63,6 +63,7 @@ const socketRetry = 10 * time.Second
 // serveSockets keeps the sockets of gateways open until ctx ends.
 func (s *Server) serveSockets(ctx context.Context) {
 	open := make(map[string]context.CancelFunc) // by gateway id
+	ended := make(chan string, 1)               // gateways whose socket is served no more
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	retry := time.NewTicker(socketRetry)
@@ -93,6 +94,10 @@ func (s *Server) serveSockets(ctx context.Context) {
 				if err := s.serveSocket(one, l, g); err != nil {
 					s.log.Error("socket of a gateway ended", "gateway", g.Name, "error", err)
 				}
+				select {
+				case ended <- id:
+				case <-one.Done():
+				}
 			})
 		}
 		select {
@@ -101,6 +106,11 @@ func (s *Server) serveSockets(ctx context.Context) {
 				end()
 			}
 			return
+		case id := <-ended:
+			if end := open[id]; end != nil {
+				end()
+				delete(open, id)
+			}
 		case <-s.sockets.woken:
 		case <-retry.C:
 		}

@@ -24,7 +24,7 @@ func (s *Server) openPeople(ctx context.Context) error {
 	s.people, err = people.New(people.Config{
 		Store: s.store, Origin: c.PublicURL, RPID: c.RPID, Now: s.now, Log: s.log,
 		Device: s.sessionDevice, Devices: s.devicesOf, Own: s.ownDevice, Readmit: s.readmitDevice, ReadmitAlone: c.ReadmitAlone,
-		Limits: s.sessionLimits, Elevation: s.elevationTerms, RecoveryWait: c.RecoveryWait,
+		Limits: s.sessionLimits, Elevation: s.elevationTerms, Rule: s.namesRule, RecoveryWait: c.RecoveryWait,
 		Webhook: c.Webhook.URL != "", Mail: c.SMTP.Address != "", Administrators: c.Administrators,
 	}, &s.meta)
 	if err != nil {
@@ -54,6 +54,9 @@ func (s *Server) sessionLimits() session.Limits {
 	idle, absolute := s.policy.Load().SessionLimits("low")
 	return session.Limits{Idle: idle, Absolute: absolute}
 }
+
+// namesRule reports whether the policy of now has a rule.
+func (s *Server) namesRule(id string) bool { return s.policy.Load().Names(id) }
 
 // advise says in words what is wrong with a claim, by the policy of now.
 func (s *Server) advise(claim string, platform posture.Platform, c posture.Claim) (text, fix string) {
@@ -184,6 +187,9 @@ func (s *Server) byPerson(ctx context.Context, actor, id string, alter func(*sto
 		return store.ErrNotFound
 	}
 	err := s.alter(ctx, actor, d, alter, action, detail)
+	if err == nil {
+		s.lookNow(ctx)
+	}
 	var known *refusal
 	switch {
 	case errors.As(err, &known):

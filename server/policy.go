@@ -92,7 +92,9 @@ func (s *Server) activate(ctx context.Context, p *decide.Policy, text []byte, by
 		return err
 	}
 	s.policy.Store(p)
-	s.elevated.wake()
+	if s.people != nil { // not while the server is opened
+		s.lookNow(ctx)
+	}
 	s.log.Info("policy in use", "policy", p.Digest())
 	return nil
 }

@@ -123,7 +123,7 @@ func (g *gate) restore() {
 		if err != nil || one.EndedAt.IsZero() {
 			return err
 		}
-		g.alice.session.VerifiedAt, g.alice.session.SeenAt = tx.Now(), time.Time{}
+		g.alice.session.VerifiedAt, g.alice.session.SeenAt, g.first = tx.Now(), time.Time{}, time.Time{}
 		g.alice.secret, err = tx.AddSession(g.alice.session)
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"muster/attest"
 	"muster/server/decide"
 	"muster/server/gateway"
 	"muster/server/passkey"
@@ -256,7 +257,7 @@ func (s *Server) signedIn(found *people.Visitor) *signedIn {
 			Session: one.ID, AMR: one.AMR, ACR: one.ACR, UserVerifiedAt: one.VerifiedAt}
 	}
 	for _, e := range found.Elevations {
-		if !e.GrantedAt.IsZero() && e.EndedAt.IsZero() {
+		if !e.GrantedAt.IsZero() && e.EndedAt.IsZero() && !s.elevated.isDoomed(e.ID) {
 			v.Elevations = append(v.Elevations, decide.Elevation{App: e.App, Granted: e.GrantedAt, Ends: e.EndsAt, Approved: e.ApprovedBy != ""})
 		}
 	}
@@ -319,8 +320,9 @@ func (s *Server) inputsOf(st *standing, seen time.Time, app string, began time.T
 		s.linked(st, in, &who)
 	}
 	if !began.IsZero() {
-		asOf(&v, began)
+		asOf(&v, one.Link, began)
 	}
+	who.UserVerifiedAt = v.Session.UserVerified
 	return in, who
 }
 
@@ -334,7 +336,11 @@ func (st *standing) ends(at time.Time) {
 // asOf is a visitor as an application's cookie may tell. What was proved after the
 // cookie was made was proved by whoever has muster's own cookie, who gets another
 // one for the application: a copy of this one must not profit from it.
-func asOf(v *decide.Visitor, began time.Time) {
+func asOf(v *decide.Visitor, l *session.Link, began time.Time) {
+	// Times of cookies are stored in milliseconds.
+	if l != nil && v.Session.Link.State == string(session.LinkLive) && l.First.Truncate(time.Millisecond).After(began) {
+		v.Session.Link.State = string(session.LinkSuspended) // this browser is not shown to be on it
+	}
 	v.Session.UserVerified = sooner(v.Session.UserVerified, began)
 	v.Session.Link.At = sooner(v.Session.Link.At, began)
 	granted := v.Elevations
@@ -359,28 +365,32 @@ func (s *Server) linked(st *standing, in *decide.Inputs, who *gateway.Identity) 
 	l, v := st.of.session.Link, in.Visitor
 	d := s.fleet.get(l.Device)
 	if d == nil {
-		v.Session.Link.State = string(session.LinkAbsent)
+		// A laptop that could not be loaded may be one that was revoked: a link to it is
+		// no better for that.
+		v.Session.Link.State = string(session.LinkSuspended)
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st.device = d
 	if err := s.refresh(d); err != nil {
-		// Nothing is known of it: as if it were not there, and asked again at once.
-		s.log.Error("device not read again; its sessions have none", "device", l.Device, "error", err)
-		v.Session.Link.State, st.until = string(session.LinkAbsent), in.Now.UnixNano()
+		// Nothing is known of it, which denies, and it is asked again at once.
+		s.log.Error("device not read again; its sessions are refused", "device", l.Device, "error", err)
+		v.Session.Link.State, st.until = string(session.LinkSuspended), in.Now.UnixNano()
 		return
 	}
 	st.answers = s.settled(d)
 	now := s.standing(d)
 	state := st.of.session.LinkState(&now)
+	if state == session.LinkAbsent && d.row.State == attest.Revoked {
+		state = session.LinkSuspended // whoever it vouches for by now: it was revoked
+	}
 	v.Session.Link = decide.Link{State: string(state), Strength: string(l.Strength), At: l.At}
 	if state == session.LinkAbsent {
 		return
 	}
 	device := s.inputs(d, in.Now)
-	in.Device, in.HasResult, in.Grace = device.Device, device.HasResult, device.Grace
-	in.Bypasses = append(in.Bypasses[:len(in.Bypasses):len(in.Bypasses)], device.Bypasses...)
+	in.Device, in.HasResult, in.Grace, in.DeviceBypasses = device.Device, device.HasResult, device.Grace, device.DeviceBypasses
 	who.Device, who.Level = d.row.ID, d.row.Level.String()
 }
 

@@ -59,6 +59,7 @@ func internalError() Decision {
 type look struct {
 	policy  *Policy
 	in      *Inputs
+	held    *Inputs // in, where it is lent by the environment: gone after close
 	reading reading
 	frame   *interpreter.ExecutionFrame // of reading, for CEL
 	// same has what rules came to that are the same for every application, and said
@@ -71,7 +72,12 @@ type look struct {
 }
 
 func (p *Policy) look(in *Inputs) *look {
-	l := &look{policy: p, in: in, reading: reading{env: p.env, in: in, now: in.Now, known: in.known()}}
+	held, _ := p.env.inputs.Get().(*Inputs)
+	if held == nil {
+		held = new(Inputs)
+	}
+	*held = *in // a few kilobytes, which need no memory of their own each time
+	l := &look{policy: p, in: held, held: held, reading: reading{env: p.env, in: held, now: in.Now, known: in.known()}}
 	return l.open()
 }
 
@@ -82,7 +88,13 @@ func (l *look) open() *look {
 	return l
 }
 
-func (l *look) close() { l.frame.Close() }
+func (l *look) close() {
+	l.frame.Close()
+	if l.held != nil {
+		*l.held = Inputs{}
+		l.policy.env.inputs.Put(l.held)
+	}
+}
 
 func (l *look) decide(id string) Decision {
 	d := Decision{Outcome: Allow, Reasons: []Reason{}, Policy: l.policy.digest}
@@ -216,10 +228,16 @@ func (l *look) apply(d *Decision, u use) {
 
 // bypassed is until when an administrator lets the rule pass; zero for not.
 func (l *look) bypassed(r *rule) (end time.Time) {
-	for _, b := range l.in.Bypasses {
-		if b.Rule == r.id && b.Ends.After(l.reading.now) && b.Ends.After(end) {
-			end = b.Ends
+	latest := func(list []Bypass) {
+		for _, b := range list {
+			if b.Rule == r.id && b.Ends.After(l.reading.now) && b.Ends.After(end) {
+				end = b.Ends
+			}
 		}
+	}
+	latest(l.in.Bypasses)
+	if r.condition.about&aboutDevice != 0 {
+		latest(l.in.DeviceBypasses)
 	}
 	return end
 }
@@ -247,7 +265,7 @@ func (l *look) ruling(u use) ruling {
 func (l *look) reason(r *rule, that finding) Reason {
 	reason := Reason{
 		Code: r.id, Outcome: r.otherwise, ReportOnly: r.reportOnly, Bypass: l.bypassed(r),
-		Unknown: that.holds == unsure, Text: r.text, Fix: r.fix, Person: l.reading.person(r, that),
+		Unknown: that.holds == unsure, Text: r.text, Fix: r.fix, Person: r.aboutPerson(), request: r.about()&aboutRequest != 0,
 	}
 	if end := l.graceEnd(r, that); end.After(l.in.Now) {
 		reason.Grace = end

@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -42,6 +43,7 @@ const (
 // environment is the policy language: CEL's own environment, and the fields by
 // the names under which CEL asks for them.
 type environment struct {
+	inputs *sync.Pool // of *Inputs, for one decision each
 	cel    *cel.Env
 	fields []field
 	index  map[string]int                                 // path to place in fields
@@ -54,6 +56,7 @@ type environment struct {
 // newEnvironment builds it. An error is a defect of ours.
 func newEnvironment() (*environment, error) {
 	e := &environment{
+		inputs: new(sync.Pool),
 		fields: fields(), index: map[string]int{}, names: map[string]bool{"app": true},
 		claims: map[string]func(*verify.Result) *posture.Claim{},
 		words:  sayings(),

@@ -190,33 +190,10 @@ func (r *reading) proper(f *field) *posture.Claim {
 	return nil
 }
 
-// person reports whether an unmet rule is about who asks and how, not about the
-// laptop: the laptop's part of it is met, or not what was in the way.
-func (r *reading) person(u *rule, that finding) bool {
-	about := u.about()
-	switch {
-	case about&(aboutVisitor|aboutRequest) == 0:
-		return false
-	case about&aboutDevice == 0:
-		return true
-	case that.holds == unsure && len(that.unknown) == 0:
-		return false // a failure could be of either
-	}
-	for _, path := range that.unknown {
-		if r.env.field(path).about == aboutDevice {
-			return false
-		}
-	}
-	for _, path := range u.condition.reads {
-		if proper := r.proper(r.env.field(path)); proper != nil && proper.State == posture.No {
-			return false
-		}
-	}
-	if that.holds == unsure {
-		return true
-	}
-	// Whoever asked, this laptop would not do.
-	alone := *r
-	alone.known &= aboutDevice
-	return u.condition.evaluate(&alone).holds != no
+// aboutPerson reports whether the rule asks who asks and how, and nothing of the
+// laptop. A mixed rule counts as the laptop's: one that asks by itself could else get
+// past a rule of which it meets no part.
+func (r *rule) aboutPerson() bool {
+	about := r.condition.about
+	return about&(aboutVisitor|aboutRequest) != 0 && about&aboutDevice == 0
 }

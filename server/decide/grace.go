@@ -85,9 +85,10 @@ func (s Spell) end(budget time.Duration) time.Time {
 	return s.BadSince.Add(budget - time.Duration(s.SpentMS)*time.Millisecond)
 }
 
-// graceEnd is when an unmet rule begins to count; zero when it does already.
+// graceEnd is when an unmet rule begins to count; zero when it does already. Grace
+// is a laptop's budget: without a laptop there is none.
 func (l *look) graceEnd(r *rule, that finding) time.Time {
-	if r.grace == 0 || r.spellState(that) != covered {
+	if r.grace == 0 || l.reading.known&aboutDevice == 0 || r.spellState(that) != covered {
 		return time.Time{}
 	}
 	return l.in.Grace[r.id].next(covered, l.in.Now, r.grace).end(r.grace)

@@ -19,9 +19,10 @@ type Inputs struct {
 	// Grace is the device's book as [Policy.NextGrace] last returned it; nil when
 	// the device never needed grace.
 	Grace GraceBook
-	// Bypasses are what administrators let pass for this device or person for a
-	// while.
-	Bypasses []Bypass
+	// Bypasses are what administrators let pass for this person for a while, and
+	// DeviceBypasses for this laptop: those pass rules that are about laptops alone,
+	// since anybody may sit there.
+	Bypasses, DeviceBypasses []Bypass
 	// Visitor is who asks; nil: a laptop asks by itself. With a visitor, Device is
 	// the laptop that the session is linked to; without such a link there is none.
 	Visitor *Visitor

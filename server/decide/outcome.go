@@ -93,6 +93,8 @@ type Reason struct {
 	Bypass time.Time `json:"bypass,omitzero"`
 	// Person: it is about who asks and how, not about the laptop.
 	Person bool `json:"person,omitempty"`
+	// request: the rule names the request, of which a laptop by itself tells nothing.
+	request bool
 }
 
 // counts reports whether the reason has a say in the outcome.

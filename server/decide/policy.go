@@ -99,3 +99,8 @@ func (p *Policy) Apps() []App {
 	}
 	return list
 }
+
+// Names reports whether the policy has a rule of that id.
+func (p *Policy) Names(id string) bool {
+	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.id == id })
+}

@@ -29,7 +29,8 @@ func (p *Policy) Prepare(in Inputs) (r *Prepared) {
 	l.close()
 	r = &Prepared{Decision: d, policy: p, residual: l.residual}
 	if !r.Final() {
-		r.in = &in // a few kilobytes, for the rules that are left
+		kept := in // a few kilobytes, for the rules that are left
+		r.in = &kept
 	}
 	return r
 }
@@ -106,9 +107,10 @@ func (d Decision) OfDevice() Decision {
 }
 
 // Alone is the decision for a laptop that asks by itself: without the reasons that
-// are about a person. A rule about the request, of which it can tell nothing, counts.
+// are about a person alone. A rule that names the request, of which it can tell
+// nothing, counts.
 func (d Decision) Alone() Decision {
-	return d.without(func(r *Reason) bool { return r.Person && r.Claim != claimRequest })
+	return d.without(func(r *Reason) bool { return r.Person && !r.request })
 }
 
 func (d Decision) without(drop func(*Reason) bool) Decision {
@@ -129,9 +131,6 @@ func (d Decision) without(drop func(*Reason) bool) Decision {
 	}
 	return d
 }
-
-// claimRequest is what reasons about the request are about.
-const claimRequest = "request"
 
 // ElevationTerms say how an application is opened for minutes.
 type ElevationTerms struct {

@@ -207,7 +207,7 @@ func (s *Subjects) evaluate(ctx context.Context, c *Credential, q *question) jud
 	case j.answer.decision.Outcome != decide.Restrict || !c.Restricts:
 	case q.Context.Request == nil || *q.Context.Request == (asked{}):
 		j.yes = true // the caller enforces it
-	case req.Method != "" && !reads(req) || req.Upgrade:
+	case !reads(req):
 		j.answer = j.answer.because(codeRestricted, textRestricted, fixRestricted)
 	default:
 		j.yes = true

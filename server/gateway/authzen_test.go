@@ -276,7 +276,7 @@ func TestEvaluationRestricts(t *testing.T) {
 		yes      bool
 	}{
 		{"", false, false}, {"", true, true},
-		{`"request": {}`, true, true}, {`"request": {"path": "/"}`, true, true},
+		{`"request": {}`, true, true}, {`"request": {"path": "/"}`, true, false},
 		{`"request": {"method": "GET"}`, true, true}, {`"request": {"method": "HEAD"}`, true, true}, {`"request": {"method": "OPTIONS"}`, true, true},
 		{`"request": {"method": "GET"}`, false, false},
 		{`"request": {"method": "POST"}`, true, false}, {`"request": {"method": "DELETE"}`, true, false}, {`"request": {"method": "TRACE"}`, true, false},

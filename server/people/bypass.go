@@ -17,7 +17,7 @@ const maxBypass = 30 * 24 * time.Hour
 
 var (
 	errBypassOf    = refuse(400, "bypass-of", "A bypass is for one laptop or for one person.", "Name exactly one of the two.")
-	errBypassRule  = refuse(400, "bypass-rule", "This cannot be the id of a rule.", "Take it from the policy: small letters, digits and hyphens.")
+	errBypassRule  = refuse(400, "bypass-rule", "No rule of the policy has this id.", "Take it from the policy: small letters, digits and hyphens.")
 	errBypassUntil = refuse(400, "bypass-until", "A bypass ends within 30 days, and not in the past.", "Choose an earlier day; what is to last longer belongs into the policy.")
 	errBypassLives = refuse(409, "bypass-lives", "This rule is let pass there already.", "End that bypass first.")
 )
@@ -33,7 +33,7 @@ func (p *People) LetPass(ctx context.Context, by Actor, device, person, rule, wh
 	switch {
 	case (device == "") == (person == ""):
 		return nil, errBypassOf
-	case rule == "" || !posture.Reason(rule).Valid():
+	case rule == "" || !posture.Reason(rule).Valid(), p.Rule != nil && !p.Rule(rule):
 		return nil, errBypassRule
 	}
 	b := &store.Bypass{Device: device, Rule: rule, Why: why, CreatedBy: string(by), Expires: until}

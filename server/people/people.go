@@ -44,6 +44,8 @@ type Config struct {
 	// error is a *Refusal where it may not, as it stands. It is called outside of
 	// transactions. nil: no application is opened so.
 	Elevation func(s *session.Session, app string) (ElevationTerms, error)
+	// Rule tells whether the policy has a rule of an id; nil: any may be let pass.
+	Rule func(id string) bool
 	// RecoveryWait is how long a recovery by laptop waits after its approval.
 	RecoveryWait time.Duration
 	// Webhook tells that notices go to a webhook too; mail goes to persons who
