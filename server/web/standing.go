@@ -165,6 +165,9 @@ func (s *site) accessView(r *request, st *Standing, a accessAsk) (*accessView, e
 	}
 	var err error
 	v.Do, err = s.todo(r, st, counting, state)
+	if v.Do.Kind == doElevate || v.Do.Kind == doApproval {
+		v.Counting = slices.DeleteFunc(v.Counting, func(o reasonView) bool { return o.reason.Claim == aboutElevation }) // it is what the page offers
+	}
 	if v.Do.Kind == doWait {
 		v.Counting = slices.DeleteFunc(v.Counting, func(o reasonView) bool { return o.reason.Claim == aboutLink }) // the report mends it
 	}
