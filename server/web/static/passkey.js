@@ -147,6 +147,7 @@ async function ceremony(form) {
   const needs = typed.secret ? { secret: typed.secret } : {}
   busy(form, true)
   say(where, '')
+  waiting?.abort() // or the list in the field might answer meanwhile, too
   try {
     if ('fresh' in form.dataset) await verify(where)
     let here = await present(form, typed.secret, where)
