@@ -16,6 +16,20 @@ import (
 	"muster/server/store"
 )
 
+// class is an access without what stands behind the slash.
+func (a access) class() access {
+	class, _, _ := strings.Cut(string(a), "/")
+	return access(class)
+}
+
+// words are the roles or the scope behind the slash; none: any role.
+func (a access) words() []string {
+	if _, words, ok := strings.Cut(string(a), "/"); ok {
+		return strings.Split(words, ",")
+	}
+	return nil
+}
+
 // credential is one way to come to a route. good tells for which access, in the
 // words of the route table, it is the right one.
 type credential struct {

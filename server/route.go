@@ -18,20 +18,6 @@ import (
 // person/administrator,auditor; of programs, the scope: program/users:read.
 type access string
 
-// class is an access without what stands behind the slash.
-func (a access) class() access {
-	class, _, _ := strings.Cut(string(a), "/")
-	return access(class)
-}
-
-// words are the roles or the scope behind the slash; none: any role.
-func (a access) words() []string {
-	if _, words, ok := strings.Cut(string(a), "/"); ok {
-		return strings.Split(words, ",")
-	}
-	return nil
-}
-
 const (
 	byAnyone  access = "anyone"  // nothing secret is answered
 	byEnrolee access = "enrolee" // rate-limited by address; proves itself in the message

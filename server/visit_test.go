@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -35,11 +36,11 @@ func TestVisit(t *testing.T) {
 		t.Error("the flow cookie stays")
 	}
 	secret := b.jars[wikiHost][cookieApp]
-	app, who, err := s.people.Visitor(t.Context(), secret, wikiHost)
+	app, who, err := visitorAt(t.Context(), s, secret, wikiHost)
 	if err != nil || app != "wiki" || who.Person.ID != alice.person.ID {
 		t.Fatalf("the cookie stands for %q: %v", app, err)
 	}
-	if _, _, err := s.people.Visitor(t.Context(), secret, "vault.muster.localhost:8443"); err == nil {
+	if _, _, err := visitorAt(t.Context(), s, secret, "vault.muster.localhost:8443"); err == nil {
 		t.Error("the cookie is good at another application's host")
 	}
 	if _, err := s.people.Who(t.Context(), secret, people.From{}); err == nil {
@@ -48,7 +49,7 @@ func TestVisit(t *testing.T) {
 	if err := s.people.SignOut(t.Context(), who); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.people.Visitor(t.Context(), secret, wikiHost); err == nil {
+	if _, _, err := visitorAt(t.Context(), s, secret, wikiHost); err == nil {
 		t.Error("the cookie outlives the session")
 	}
 }
@@ -276,7 +277,19 @@ func TestLeakedCodeIsUsedUp(t *testing.T) {
 		t.Fatalf("the victim's browser: %d %v", w.Code, w.Header())
 	}
 	if done := mallory.get(finish); done.Code == http.StatusSeeOther {
-		_, who, err := s.people.Visitor(t.Context(), mallory.jars[wikiHost][cookieApp], wikiHost)
+		_, who, err := visitorAt(t.Context(), s, mallory.jars[wikiHost][cookieApp], wikiHost)
 		t.Fatalf("mallory's browser is %v at the wiki (%v)", who, err)
 	}
+}
+
+// visitorAt is who is let in by an application's cookie, as a check reads them.
+func visitorAt(ctx context.Context, s *Server, secret, host string) (app string, who *people.Who, err error) {
+	v, err := s.people.VisitorNow(ctx, secret, host)
+	if err != nil {
+		return "", nil, err
+	}
+	if over := v.Over(s.now()); over != "" {
+		return "", nil, errors.New(over)
+	}
+	return v.App, &people.Who{Session: v.Session, Person: v.Person}, nil
 }

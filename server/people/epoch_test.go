@@ -76,7 +76,7 @@ func TestEarlierEpochOpensNothing(t *testing.T) {
 	o.restored()
 	_, _, err = o.Visit(o.ctx(), code, wikiHost, flowOf("browser"))
 	wantNo(t, "redirect code", err, "used")
-	_, _, err = o.Visitor(o.ctx(), cookie, wikiHost)
+	_, _, err = visitorAt(o.ctx(), o.People, cookie, wikiHost)
 	wantNo(t, "application's cookie", err, "sign-in")
 	_, err = o.OfferLink(o.ctx(), o.lap("laptop-alice"), attest.LinkAsk{Link: asks.ID, Nonce: asks.Nonce, Way: "loopback"})
 	wantNo(t, "request to link", err, "link-refused")

@@ -130,31 +130,6 @@ func (p *People) Visit(ctx context.Context, code, host string, flow attest.Diges
 	return secret, back, nil
 }
 
-// Visitor returns the session and person behind an application's cookie at one
-// host, as Who does.
-func (p *People) Visitor(ctx context.Context, secret, host string) (app string, who *Who, err error) {
-	err = p.view(ctx, func(tx *store.Tx) error {
-		v, s, err := tx.VisitBySecret(secret)
-		if errors.Is(err, store.ErrNotFound) {
-			return errSignIn
-		}
-		if err != nil {
-			return err
-		}
-		if v.Host != host {
-			return errSignIn // a cookie is good at its own host
-		}
-		app = v.App
-		who, err = living(tx, s)
-		return err
-	})
-	if err != nil {
-		return "", nil, err
-	}
-	p.note(ctx, who.Session, "")
-	return app, who, nil
-}
-
 // LinkStateOf tells what a session's link is worth now.
 func (p *People) LinkStateOf(s *session.Session) session.LinkState {
 	if s == nil || s.Link == nil {
