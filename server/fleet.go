@@ -11,6 +11,7 @@ import (
 	"muster/attest"
 	"muster/server/decide"
 	"muster/server/gateway"
+	"muster/server/passkey"
 	"muster/server/store"
 	"muster/server/verify"
 )
@@ -44,6 +45,7 @@ type device struct {
 	grace  decide.GraceBook // guarded by mu
 	// bypasses are what administrators let pass for it; guarded by mu.
 	bypasses []decide.Bypass
+	tpm      decide.TPM // guarded by mu; as its certificate or its enrolment names it
 
 	// logKept tells that the store has the boot log of the last quote; guarded by mu.
 	logKept bool
@@ -118,7 +120,7 @@ func (f *fleet) all() map[string]*device {
 
 // take makes d what was read or enrolled anew. The caller holds d.mu.
 func (d *device) take(fresh *device) {
-	d.row, d.hot, d.keys, d.result, d.grace, d.bypasses = fresh.row, fresh.hot, fresh.keys, fresh.result, fresh.grace, fresh.bypasses
+	d.row, d.hot, d.keys, d.result, d.grace, d.bypasses, d.tpm = fresh.row, fresh.hot, fresh.keys, fresh.result, fresh.grace, fresh.bypasses, fresh.tpm
 	d.secret.Store(fresh.secret.Load())
 	d.answers.Store(nil)
 }
@@ -129,7 +131,7 @@ const forever = time.Hour
 
 // inputs are what a device's decisions rest on. The caller holds d.mu.
 func (s *Server) inputs(d *device, now time.Time) decide.Inputs {
-	return decide.Inputs{Now: now, Grace: d.grace, DeviceBypasses: d.bypasses, Device: s.registered(d), HasResult: d.result != nil}
+	return decide.Inputs{Now: now, Grace: d.grace, TPM: d.tpm, DeviceBypasses: d.bypasses, Device: s.registered(d), HasResult: d.result != nil}
 }
 
 // decideFor makes a device's decisions anew. The caller holds d.mu.
@@ -163,6 +165,19 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 	}
 	d.answers.Store(a)
 	return a
+}
+
+// tpmOf names a device's TPM: by its EK certificate where a vendor's chain vouched
+// for it, else by the maker that the TPM itself named. Vendors write models in one
+// way into certificates and in another into chips.
+func tpmOf(row *store.Device) decide.TPM {
+	if row.Level == verify.TPMHardware && len(row.Keys.EKCertificate) > 0 {
+		maker, model, version := passkey.CertifiedTPM(row.Keys.EKCertificate)
+		if maker != "" {
+			return decide.TPM{Manufacturer: maker, Model: model, Firmware: version}
+		}
+	}
+	return decide.TPM{Manufacturer: row.TPM.Manufacturer}
 }
 
 // pendingReason says why a device waits.

@@ -148,7 +148,7 @@ func (s *Server) keptGrace(tx *store.Tx, d *device) error {
 // newDevice makes the working form of a row: its keys, and the secret that its
 // requests are MACed with.
 func (s *Server) newDevice(row *store.Device) (*device, error) {
-	d := &device{row: *row}
+	d := &device{row: *row, tpm: tpmOf(row)}
 	k := &row.Keys
 	var err error
 	add := func(role attest.Role, public []byte) {

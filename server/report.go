@@ -225,7 +225,7 @@ type after struct {
 
 // advance computes the next state without touching d.
 func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, now time.Time) (*after, error) {
-	next := &after{device: &device{row: d.row, hot: d.hot, grace: d.grace, bypasses: d.bypasses}}
+	next := &after{device: &device{row: d.row, hot: d.hot, grace: d.grace, bypasses: d.bypasses, tpm: d.tpm}}
 	hot := &next.hot
 	hot.Seq, hot.Last, hot.Request, hot.IssuedAt = ev.Header.Seq, ev.Digest, request, ev.IssuedAt
 	hot.Resync = false

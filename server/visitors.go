@@ -390,7 +390,8 @@ func (s *Server) linked(st *standing, in *decide.Inputs, who *gateway.Identity) 
 		return
 	}
 	device := s.inputs(d, in.Now)
-	in.Device, in.HasResult, in.Grace, in.DeviceBypasses = device.Device, device.HasResult, device.Grace, device.DeviceBypasses
+	in.Device, in.HasResult, in.Grace = device.Device, device.HasResult, device.Grace
+	in.DeviceBypasses, in.TPM = device.DeviceBypasses, device.TPM
 	who.Device, who.Level = d.row.ID, d.row.Level.String()
 }
 

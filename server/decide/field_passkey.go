@@ -8,8 +8,6 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
-
-	"muster/server/verify"
 )
 
 // Evidence of a passkey.
@@ -79,14 +77,14 @@ func certification(p *Passkey) ref.Val {
 // crossChecks hold the passkey against the laptop. They are true only where both
 // sides are known and cannot both be right, so that they can only tighten.
 func crossChecks() []field {
-	check := func(name string, contradicts func(*Passkey, *verify.Result) bool) field {
+	check := func(name string, contradicts func(*Passkey, *Inputs) bool) field {
 		return field{path: "passkey." + name, claim: "passkey", typ: cel.BoolType, read: func(r *reading) ref.Val {
 			// A synced passkey, or a key that was plugged in, says nothing of the laptop.
 			p := &r.in.Visitor.Passkey
 			if r.known&aboutDevice == 0 || !p.Platform || p.BackupEligible {
 				return types.False
 			}
-			return types.Bool(contradicts(p, &r.in.Device))
+			return types.Bool(contradicts(p, r.in))
 		}}
 	}
 	return []field{check("contradicts_os", contradictsOS), check("contradicts_tpm", contradictsTPM)}
@@ -94,19 +92,23 @@ func crossChecks() []field {
 
 // contradictsOS: authenticators of this model are built into machines of another
 // system than the laptop's.
-func contradictsOS(p *Passkey, laptop *verify.Result) bool {
-	return p.System != "" && laptop.Device.Platform != "" && p.System != string(laptop.Device.Platform)
+func contradictsOS(p *Passkey, in *Inputs) bool {
+	laptop := string(in.Device.Device.Platform)
+	return p.System != "" && laptop != "" && p.System != laptop
 }
 
 // contradictsTPM: the TPM that attested the passkey is not the laptop's.
-func contradictsTPM(p *Passkey, laptop *verify.Result) bool {
-	tpm := &laptop.Claims.TPM
-	if p.Format != "tpm" || p.Evidence != evidenceAttested || !told(tpm.State) {
+func contradictsTPM(p *Passkey, in *Inputs) bool {
+	if p.Format != "tpm" || p.Evidence != evidenceAttested {
 		return false
 	}
-	return differ(p.TPM.Manufacturer, tpm.Detail.Manufacturer, isVendor) ||
-		differ(p.TPM.Model, tpm.Detail.Model, func(string, string) bool { return true }) ||
-		differ(p.TPM.Firmware, tpm.Detail.Firmware, sameForm)
+	own := in.TPM
+	if claim := &in.Device.Claims.TPM; own == (TPM{}) && told(claim.State) {
+		own = TPM{claim.Detail.Manufacturer, claim.Detail.Model, claim.Detail.Firmware}
+	}
+	return differ(p.TPM.Manufacturer, own.Manufacturer, isVendor) ||
+		differ(p.TPM.Model, own.Model, func(string, string) bool { return true }) ||
+		differ(strings.TrimPrefix(p.TPM.Firmware, "id:"), strings.TrimPrefix(own.Firmware, "id:"), sameForm)
 }
 
 // differ compares two words about a TPM, where both are there and comparable.

@@ -59,6 +59,16 @@ func TestContradictions(t *testing.T) {
 		{"a laptop that could not tell", func(in *Inputs) {
 			in.Visitor.Passkey.TPM.Manufacturer, in.Device.Claims.TPM.State = "AMD", posture.Unknown
 		}, false, false},
+		{"a certificate of another vendor", func(in *Inputs) { in.TPM = TPM{Manufacturer: "AMD"} }, false, true},
+		{"a certificate of the same, whatever the claim", func(in *Inputs) {
+			in.TPM, in.Device.Claims.TPM.Detail.Manufacturer = TPM{"INTC", "SPT", "7.2.3.1"}, "AMD"
+		}, false, false},
+		{"certificates of two versions", func(in *Inputs) {
+			in.TPM, in.Visitor.Passkey.TPM.Firmware = TPM{"INTC", "SPT", "id:00070002"}, "id:00070003"
+		}, false, true},
+		{"certificates of one version", func(in *Inputs) {
+			in.TPM, in.Visitor.Passkey.TPM.Firmware = TPM{"INTC", "SPT", "id:00070002"}, "id:00070002"
+		}, false, false},
 		{"all at once", func(in *Inputs) {
 			in.Visitor.Passkey.System, in.Visitor.Passkey.TPM = "windows", TPM{"AMD", "fTPM", "1.2.3.4"}
 		}, true, true},

@@ -12,6 +12,9 @@ type Inputs struct {
 	// Device is the last Result of the laptop; it means nothing unless HasResult.
 	Device    verify.Result
 	HasResult bool
+	// TPM is the laptop's, as its EK certificate names it, or what it said of it when
+	// it enrolled; zero: its report's claim counts, if there is one.
+	TPM TPM
 	// App is the id of the application that is asked for.
 	App string
 	// Now is the server's time.

@@ -1,6 +1,7 @@
 package passkey
 
 import (
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
@@ -80,4 +81,17 @@ func vendorOf(id string) string {
 		return "id:" + strings.ToUpper(digits)
 	}
 	return text
+}
+
+// CertifiedTPM reads how a TPM's certificate (of its EK or an AK, DER) names it, as
+// [Judgement].TPM has it: what two certificates say of one chip is comparable. All
+// are empty where it does not say. It verifies nothing.
+func CertifiedTPM(der []byte) (manufacturer, model, version string) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return "", "", ""
+	}
+	names, _, _ := extension(cert, oidAltName())
+	name, _ := tpmNames(names)
+	return name.Manufacturer, name.Model, name.Version
 }
