@@ -249,3 +249,29 @@ func asRefusal(err error) *refusal {
 	}
 	return refuse(r.Status, r.Code, r.Text, r.Fix)
 }
+
+// bypassRequest lets one rule pass for one laptop (id) or one person (name).
+type bypassRequest struct {
+	Device string `json:"device,omitempty"`
+	Person string `json:"person,omitempty"`
+	Rule   string `json:"rule"`
+	Why    string `json:"why"`
+	LastsS int    `json:"lasts_s"`
+}
+
+func (s *Server) addBypass(r *http.Request, body []byte) (any, error) {
+	var q bypassRequest
+	if err := read(body, &q); err != nil {
+		return nil, err
+	}
+	return s.people.LetPass(r.Context(), byLocal, q.Device, q.Person, q.Rule, q.Why, s.now().Add(time.Duration(q.LastsS)*time.Second))
+}
+
+func (s *Server) listBypasses(r *http.Request, _ []byte) (any, error) {
+	list, err := s.people.Bypasses(r.Context())
+	return append([]*store.Bypass{}, list...), err
+}
+
+func (s *Server) endBypass(r *http.Request, _ []byte) (any, error) {
+	return struct{}{}, s.people.EndBypass(r.Context(), byLocal, r.PathValue("id"))
+}

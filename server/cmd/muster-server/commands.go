@@ -29,6 +29,7 @@ type commands struct {
 	Token      tokenCmd      `cmd:"" help:"Make and list enrolment tokens."`
 	Device     deviceCmd     `cmd:"" help:"List, approve and revoke devices."`
 	User       userCmd       `cmd:"" help:"People: list, invite, import, change, disable."`
+	Bypass     bypassCmd     `cmd:"" help:"Rules that are let pass for one laptop or person, for a while."`
 	Session    sessionCmd    `cmd:"" help:"List and end people's sessions."`
 	Reference  referenceCmd  `cmd:"" help:"Reference values: FIDO's metadata of authenticators."`
 	Listed     listedCmd     `cmd:"" help:"TPMs that may enrol by themselves, by EK hash or certificate."`
