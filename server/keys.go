@@ -27,11 +27,35 @@ func (s *Server) openGateways(ctx context.Context) error {
 }
 
 // rotateKeys makes and forgets signing keys as their times come. A key is stored
-// before anything is signed with it.
+// before anything is signed with it. Mostly nothing is due, and nothing is written.
 func (s *Server) rotateKeys(ctx context.Context) error {
 	var keys []token.Key
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		var err error
+	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
+		keys, err = storedKeys(tx)
+		return err
+	})
+	if err == nil {
+		due, forget := token.Due(keys, s.now())
+		if !due && len(forget) == 0 && s.tokens.Load() != nil {
+			return nil
+		}
+		if due || len(forget) > 0 {
+			keys, err = s.replaceKeys(ctx)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("rotating signing keys: %w", err)
+	}
+	now, err := token.NewKeys(keys)
+	if err == nil {
+		s.tokens.Store(now)
+	}
+	return err
+}
+
+// replaceKeys makes and forgets what is due by now, and returns what is left.
+func (s *Server) replaceKeys(ctx context.Context) (keys []token.Key, err error) {
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if keys, err = storedKeys(tx); err != nil {
 			return err
 		}
@@ -50,19 +74,10 @@ func (s *Server) rotateKeys(ctx context.Context) error {
 				return err
 			}
 		}
-		if due || len(forget) > 0 {
-			keys, err = storedKeys(tx)
-		}
+		keys, err = storedKeys(tx)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("rotating signing keys: %w", err)
-	}
-	now, err := token.NewKeys(keys)
-	if err == nil {
-		s.tokens.Store(now)
-	}
-	return err
+	return keys, err
 }
 
 func storedKeys(tx *store.Tx) (keys []token.Key, err error) {

@@ -26,6 +26,8 @@ func (s *Server) Simulate(ctx context.Context, text string) (*web.Simulation, er
 		return nil, err
 	}
 	run := &simulation{now: s.policy.Load(), next: next, trial: make(map[string]*web.SimulatedTrial)}
+	run.toDevices = run.apps(func(a decide.App) bool { return a.Devices })
+	run.toSessions = run.apps(func(decide.App) bool { return true })
 	run.out.Digest = next.Digest()
 	run.out.Diff = decide.Diff(run.now, next)
 	run.out.Tests = next.Test(noFiles)
@@ -78,8 +80,10 @@ func (s *Server) simulateSession(ctx context.Context, run *simulation, one *sess
 // simulation is one run.
 type simulation struct {
 	now, next *decide.Policy
-	out       web.Simulation
-	trial     map[string]*web.SimulatedTrial
+	// Applications of either policy, by id: those open to laptops, and all.
+	toDevices, toSessions []string
+	out                   web.Simulation
+	trial                 map[string]*web.SimulatedTrial
 }
 
 // apps are those of either policy that a test holds for.
@@ -97,7 +101,7 @@ func (r *simulation) apps(which func(decide.App) bool) (ids []string) {
 func (r *simulation) device(in decide.Inputs, name string) {
 	r.out.Devices++
 	tried := make(map[string]bool)
-	for _, app := range r.apps(func(a decide.App) bool { return a.Devices }) {
+	for _, app := range r.toDevices {
 		in.App = app
 		r.compare(&in, tried, web.SimulatedChange{App: app, Device: in.Device.Device.ID, Laptop: name})
 	}
@@ -113,7 +117,7 @@ func (r *simulation) session(in *decide.Inputs, user string, one *session.Sessio
 	if one.Link != nil {
 		c.Device = one.Link.Device
 	}
-	for _, app := range r.apps(func(decide.App) bool { return true }) {
+	for _, app := range r.toSessions {
 		in.App, c.App = app, app
 		r.compare(in, tried, c)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,8 +46,9 @@ type visitor struct {
 	// seen is the last request, in Unix milliseconds; noted is what of it is stored.
 	seen, noted atomic.Int64
 
-	id     string // of the session
-	person string // id
+	id      string       // of the session
+	person  string       // id
+	cookies []cookieHash // guarded by visitors.mu; those that were seen
 
 	// mu is held while the visitor is read or decided for anew, before that of its
 	// laptop.
@@ -128,7 +131,7 @@ func (vs *visitors) seatVisit(h cookieHash, found *people.Visitor, app, host str
 		return known
 	}
 	v := &visit{visitor: vs.seatLocked(found.Session.ID, found.Session.Person), app: app, host: host, began: found.Began}
-	vs.cookies[h] = v
+	vs.cookies[h], v.cookies = v, append(v.cookies, h)
 	return v
 }
 
@@ -136,7 +139,10 @@ func (vs *visitors) seatVisit(h cookieHash, found *people.Visitor, app, host str
 func (vs *visitors) drop(h cookieHash) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	delete(vs.cookies, h)
+	if v := vs.cookies[h]; v != nil {
+		delete(vs.cookies, h)
+		v.cookies = slices.DeleteFunc(v.cookies, func(other cookieHash) bool { return other == h })
+	}
 }
 
 // changed marks what a commit concerns.
@@ -158,43 +164,50 @@ func (vs *visitors) changed(c store.Change) {
 // forgetAfter is how long somebody who was not seen is kept in memory.
 const forgetAfter = time.Hour
 
+// atOnce is how many visitors are dealt with while others wait for the lock, or for
+// the store.
+const atOnce = 500
+
+// all lists everybody. What is looked at of a million visitors is looked at without
+// the lock: checks would wait meanwhile.
+func (vs *visitors) all() []*visitor {
+	vs.mu.RLock()
+	defer vs.mu.RUnlock()
+	return slices.AppendSeq(make([]*visitor, 0, len(vs.sessions)), maps.Values(vs.sessions))
+}
+
 // forget leaves out who was not seen since a time.
 func (vs *visitors) forget(since time.Time) {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
 	old := func(v *visitor) bool { return v.seen.Load() < since.UnixMilli() }
-	for h, v := range vs.cookies {
-		if old(v.visitor) {
-			delete(vs.cookies, h)
+	gone := slices.DeleteFunc(vs.all(), func(v *visitor) bool { return !old(v) })
+	for some := range slices.Chunk(gone, atOnce) {
+		vs.mu.Lock()
+		for _, v := range some {
+			if old(v) && vs.sessions[v.id] == v {
+				vs.unseat(v)
+			}
 		}
-	}
-	for id, v := range vs.sessions {
-		if !old(v) {
-			continue
-		}
-		delete(vs.sessions, id)
-		delete(vs.persons[v.person], v)
-		if len(vs.persons[v.person]) == 0 {
-			delete(vs.persons, v.person)
-		}
+		vs.mu.Unlock()
 	}
 }
 
-// unnoted lists when sessions were seen, of those whose stored time is old.
-func (vs *visitors) unnoted() (list []store.Seen, done func()) {
-	vs.mu.RLock()
-	defer vs.mu.RUnlock()
-	var those []*visitor
-	for _, v := range vs.sessions {
-		if at := v.seen.Load(); at-v.noted.Load() >= int64(noteAfter/time.Millisecond) {
-			list, those = append(list, store.Seen{Session: v.id, At: time.UnixMilli(at).UTC()}), append(those, v)
-		}
+// unseat takes a visitor out, with the cookies. The caller holds mu.
+func (vs *visitors) unseat(v *visitor) {
+	for _, h := range v.cookies {
+		delete(vs.cookies, h)
 	}
-	return list, func() {
-		for i, v := range those {
-			v.noted.Store(list[i].At.UnixMilli())
-		}
+	delete(vs.sessions, v.id)
+	delete(vs.persons[v.person], v)
+	if len(vs.persons[v.person]) == 0 {
+		delete(vs.persons, v.person)
 	}
+}
+
+// unnoted lists those whose stored time of the last request is old.
+func (vs *visitors) unnoted() []*visitor {
+	return slices.DeleteFunc(vs.all(), func(v *visitor) bool {
+		return v.seen.Load()-v.noted.Load() < int64(noteAfter/time.Millisecond)
+	})
 }
 
 // noteAfter is how far the stored time of a session's last request may lag: that
@@ -203,15 +216,19 @@ const noteAfter = time.Minute
 
 // noteSeen stores when sessions were seen last.
 func (s *Server) noteSeen(ctx context.Context) error {
-	list, done := s.visitors.unnoted()
-	if len(list) == 0 {
-		return nil
+	for some := range slices.Chunk(s.visitors.unnoted(), atOnce) {
+		seen := make([]store.Seen, len(some))
+		for i, v := range some {
+			seen[i] = store.Seen{Session: v.id, At: time.UnixMilli(v.seen.Load()).UTC()}
+		}
+		if err := s.store.Update(ctx, func(tx *store.Tx) error { return tx.NoteSeen(seen) }); err != nil {
+			return err
+		}
+		for i, v := range some {
+			v.noted.Store(seen[i].At.UnixMilli())
+		}
 	}
-	err := s.store.Update(ctx, func(tx *store.Tx) error { return tx.NoteSeen(list) })
-	if err == nil {
-		done()
-	}
-	return err
+	return nil
 }
 
 // readAgain makes a visitor what is stored of it, by a function that reads the

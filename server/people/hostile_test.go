@@ -135,7 +135,7 @@ func TestMetadataAges(t *testing.T) {
 	_, _, err = h.SignIn(t.Context(), c.Sealed, doomed.Assert(c.Options), somewhere)
 	wantCode(t, "the day has come", err, "passkey-revoked")
 	sweep(70)
-	if acr := on(good).who().Session.ACR; acr != session.ACRPasskey {
+	if acr := on(good).who().Session.ACR; acr != "muster:passkey" {
 		t.Errorf("acr with an expired pack is %s", acr)
 	}
 	c, _ = h.BeginSignIn(t.Context())

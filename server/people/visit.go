@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"muster/attest"
@@ -18,8 +17,6 @@ const (
 	kindVisit store.OfferKind = "visit"
 	// visitLife is how long a browser has to carry a code from host to host.
 	visitLife = time.Minute
-	maxBack   = 2 << 10
-	maxHost   = 255
 	// maxVisits is how many codes a session gets in that time: a browser that opens
 	// yesterday's tabs asks for some dozens at once.
 	maxVisits = 100
@@ -45,9 +42,9 @@ type visit struct {
 // path of the host to return to.
 func (p *People) VisitCode(ctx context.Context, w *Who, app, host string, flow attest.Digest, back string) (code string, err error) {
 	switch {
-	case app == "" || !hostForm(host) || flow.IsZero():
+	case app == "" || !session.IsHost(host) || flow.IsZero():
 		return "", errHost
-	case !backForm(back):
+	case !session.IsBack(back):
 		return "", errBack
 	}
 	data, err := json.Marshal(visit{app, host, flow, back})
@@ -100,7 +97,7 @@ func (p *People) Visit(ctx context.Context, code, host string, flow attest.Diges
 		}
 		// The form was checked when it was made; what is sent to a browser is checked
 		// where it leaves, too.
-		if v.Host != host || subtle.ConstantTimeCompare(v.Flow[:], flow[:]) != 1 || !backForm(v.Back) {
+		if v.Host != host || subtle.ConstantTimeCompare(v.Flow[:], flow[:]) != 1 || !session.IsBack(v.Back) {
 			return errUsed, nil
 		}
 		s, err := tx.Session(o.Session)
@@ -155,29 +152,4 @@ func (p *People) settle(ctx context.Context, fn func(*store.Tx) (*Refusal, error
 		return no
 	}
 	return err
-}
-
-// hostForm reports whether s can be a Host header: a name or an address in lower
-// case, with or without a port.
-func hostForm(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(".-:[]", c) < 0 {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxHost
-}
-
-// backForm reports whether s is a path of its own host in every browser: browsers
-// read "\" as "/", leave out tabs and line breaks, and take "//" for another host.
-func backForm(s string) bool {
-	if len(s) > maxBack || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.HasPrefix(s, `/\`) {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c < ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }

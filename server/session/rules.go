@@ -13,7 +13,7 @@ import (
 // Authentication context classes (OpenID Connect Core §2, acr), ours: a passkey
 // with user verification; one whose authenticator's model is proved beside.
 const (
-	ACRPasskey  = "muster:passkey"
+	acrPasskey  = "muster:passkey"
 	ACRAttested = "muster:passkey-attested"
 )
 
@@ -95,7 +95,7 @@ func (l *Link) Age(now time.Time) (age time.Duration, ok bool) {
 // the test of user presence; mfa, since with user verification the passkey is a
 // possession that knowledge or a body unlocks. acr is one of ours.
 func Means(c *passkey.Credential) (amr []string, acr string) {
-	amr, acr = []string{"hwk", "user", "mfa"}, ACRPasskey
+	amr, acr = []string{"hwk", "user", "mfa"}, acrPasskey
 	if c.BackupEligible {
 		amr[0] = "swk"
 	}

@@ -159,12 +159,12 @@ func TestMeans(t *testing.T) {
 		key string
 		acr string
 	}{
-		"zero":             {passkey.Credential{}, "hwk", session.ACRPasskey},
-		"synced":           {passkey.Credential{BackupEligible: true}, "swk", session.ACRPasskey},
-		"self":             {passkey.Credential{Judgement: passkey.Judgement{Evidence: passkey.Self}}, "hwk", session.ACRPasskey},
+		"zero":             {passkey.Credential{}, "hwk", "muster:passkey"},
+		"synced":           {passkey.Credential{BackupEligible: true}, "swk", "muster:passkey"},
+		"self":             {passkey.Credential{Judgement: passkey.Judgement{Evidence: passkey.Self}}, "hwk", "muster:passkey"},
 		"attested":         {passkey.Credential{Judgement: attested}, "hwk", session.ACRAttested},
 		"attested, synced": {passkey.Credential{Judgement: attested, BackupEligible: true}, "swk", session.ACRAttested},
-		"attested, bad":    {passkey.Credential{Judgement: passkey.Judgement{Evidence: passkey.Attested, Bad: "REVOKED"}}, "hwk", session.ACRPasskey},
+		"attested, bad":    {passkey.Credential{Judgement: passkey.Judgement{Evidence: passkey.Attested, Bad: "REVOKED"}}, "hwk", "muster:passkey"},
 	} {
 		amr, acr := session.Means(&test.c)
 		if !slices.Equal(amr, []string{test.key, "user", "mfa"}) || acr != test.acr {

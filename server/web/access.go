@@ -27,9 +27,7 @@ const (
 	provedFor = 2 * time.Minute
 	// wentFor: who comes back from an application that is open within it, and again,
 	// was refused there for what this page does not know.
-	wentFor       = 10 * time.Second
-	maxAccessHost = 255
-	maxAccessBack = 2 << 10
+	wentFor = 10 * time.Second
 	// maxAccessPath keeps the page's own path one that pages go on to: see ownPath.
 	maxAccessPath = 1900
 )
@@ -76,33 +74,17 @@ func accessAskOf(r *request) accessAsk {
 	return a
 }
 
-// accessBack is a path of an application's host, or "/": browsers read "\" as "/",
-// leave out tabs and line breaks, and take "//" for another host.
+// accessBack is a path of an application's host, or "/".
 func accessBack(p string) string {
-	if len(p) > maxAccessBack || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") || strings.HasPrefix(p, `/\`) {
+	if !session.IsBack(p) {
 		return "/"
-	}
-	for _, c := range []byte(p) {
-		if c < ' ' || c == 0x7f {
-			return "/"
-		}
 	}
 	return p
 }
 
-// accessHost reports whether s can be a Host header, before anything is looked up.
-func accessHost(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(".-:[]", c) < 0 {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxAccessHost
-}
-
 // standing looks up how this browser stands.
 func (s *site) standing(r *request, a accessAsk) (*Standing, error) {
-	if s.Standing != nil && accessHost(a.host) {
+	if s.Standing != nil && session.IsHost(a.host) {
 		if st, ok := s.Standing(r.Context(), cookie(r.Request, cookieSession), a.host, a.back, r.from); ok && st != nil {
 			return st, nil
 		}
