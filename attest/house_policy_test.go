@@ -43,7 +43,7 @@ func housePure() []string {
 // houseTable is DESIGN's table of who may import whom.
 func houseTable() []houseRow {
 	contract := []string{"attest", "attest/posture"}
-	server := []string{"server/decide", "server/enroll", "server/gateway", "server/gateway/extauthz",
+	server := []string{"server/decide", "server/enroll", "server/evidence", "server/gateway", "server/gateway/extauthz",
 		"server/gateway/snippets", "server/gateway/token", "server/geo", "server/notice", "server/passkey",
 		"server/people", "server/reference", "server/session", "server/signals", "server/store", "server/verify"}
 	admin := []string{"github.com/danielgtaylor/huma/v2", "github.com/knadh/koanf", "github.com/prometheus/client_golang"}
@@ -55,6 +55,8 @@ func houseTable() []houseRow {
 			why: "Report and references to Result: the same answer for the same inputs, for ever"},
 		{dir: "server/enroll", muster: []string{"attest", "attest/posture", "server/verify", "server/reference"},
 			foreign: []string{"github.com/google/go-tpm/tpm2"}, guarded: both, why: "the structures of activation, without a TPM"},
+		{dir: "server/evidence", muster: append([]string{"attest/bootlog", "server/decide", "server/enroll", "server/reference", "server/verify"}, contract...),
+			foreign: []string{jsonStrict}, guarded: both, pure: true, why: "what a decision rested on, as a file that is verified without a server; boot logs on their own"},
 		{dir: "server/passkey", muster: []string{"server/reference"}, foreign: []string{"github.com/go-webauthn/webauthn", "github.com/go-webauthn/x", "github.com/google/uuid"}, guarded: both,
 			why: "the one home of WebAuthn"},
 		{dir: "server/passkey/passkeytest", muster: []string{"server/passkey", "server/reference"}, foreign: []string{"github.com/fxamacker/cbor/v2"},
@@ -92,7 +94,7 @@ func houseTable() []houseRow {
 			foreign: []string{jsonStrict}, guarded: []string{jsonPlain, "os/exec", "testing"}, tests: true, why: "starts server and agent for tests"},
 		{dir: "server/browsertest", foreign: []string{"github.com/chromedp/chromedp", "github.com/chromedp/cdproto"}, guarded: []string{jsonPlain, "os/exec", "testing"},
 			tests: true, why: "the one home of the browser"},
-		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/verify", "server/store", "server/enroll", "server/gateway/snippets", "server/web", "attest/posture"},
+		{dir: "server/cmd/muster-server", muster: []string{"server", "server/localserve", "server/decide", "server/evidence", "server/verify", "server/store", "server/enroll", "server/gateway/snippets", "server/web", "attest/posture"},
 			foreign: []string{"github.com/alecthomas/kong", jsonStrict}, guarded: both, why: "wiring, one file a command"},
 	}...)
 }
@@ -141,6 +143,7 @@ func houseExportedFree() map[string]string {
 	return map[string]string{
 		"attest/posture":    "one type for each claim",
 		"attest":            "every message of the protocol",
+		"attest/bootlog":    "one name for each kind of fact in a log, and for each reason why it is not known",
 		"server/decide":     "one type for each input of a policy",
 		"server/gateway":    "one name for each dialect and endpoint, and for what each is given",
 		"server/servertest": "one name for each kind of peer of the server",
