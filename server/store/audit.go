@@ -118,6 +118,22 @@ func (t *Tx) AuditBefore(before uint64, limit int) (list []Entry, err error) {
 	return list, err
 }
 
+// EntryOf reads one entry of the audit log by its number. ErrNotFound.
+func (t *Tx) EntryOf(seq uint64) (*Entry, error) {
+	if seq > math.MaxInt64 { // what SQLite can compare with
+		return nil, ErrNotFound
+	}
+	var found *Entry
+	err := t.entries(func(e Entry) error {
+		found = &e
+		return nil
+	}, "WHERE seq = ?", seq)
+	if err == nil && found == nil {
+		err = ErrNotFound
+	}
+	return found, err
+}
+
 func (t *Tx) entries(each func(Entry) error, where string, args ...any) error {
 	return t.query(func(row scanner) error {
 		var e Entry

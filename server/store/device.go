@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -27,6 +28,9 @@ type Device struct {
 	TPM      attest.TPMInfo
 	// TokenID names the token that admitted it; empty without one.
 	TokenID string
+	// Predecessor is the id of the device that this system was before, as its agent
+	// says and its secret of then shows; empty for none.
+	Predecessor string
 	// Cause is the code of why it is pending, or how it came here; CauseText says
 	// so in a sentence.
 	Cause, CauseText string
@@ -60,7 +64,8 @@ type Keys struct {
 
 const deviceColumns = `n, id, state, level, class, grp, owner, name, platform, kind, serial, uuid,
 	ek_hash, ek_template, ek_public, ek_certificate, ak, ak_name, dk, dk_id, dkb, dkb_counter, tpm,
-	token_id, cause, cause_text, created_at, approved_at, approved_by, revoked_at, revoked_by, revoked_why`
+	token_id, cause, cause_text, created_at, approved_at, approved_by, coalesce(predecessor, ''),
+	revoked_at, revoked_by, revoked_why`
 
 // values are the columns that callers write, in the order of deviceColumns
 // without n and what revocation sets.
@@ -78,7 +83,7 @@ func (d *Device) values() ([]any, error) {
 		string(d.Platform), string(k.Kind), d.Serial, d.UUID, orNull(k.EKHash), string(k.EKTemplate),
 		k.EKPublic, k.EKCertificate, k.AK, k.AKName, k.DK, orNull(k.DKID), k.DKb, k.DKbCounter,
 		string(tpm), d.TokenID, d.Cause, d.CauseText, millis(d.CreatedAt), millis(d.ApprovedAt),
-		d.ApprovedBy}, nil
+		d.ApprovedBy, sql.NullString{String: d.Predecessor, Valid: d.Predecessor != ""}}, nil
 }
 
 func scanDevice(row scanner) (*Device, error) {
@@ -90,7 +95,7 @@ func scanDevice(row scanner) (*Device, error) {
 	err := row.Scan(&d.n, &d.ID, &d.State, &level, &d.Class, &d.Group, &d.Owner, &d.Name,
 		&d.Platform, &k.Kind, &d.Serial, &d.UUID, &ek, &k.EKTemplate, &k.EKPublic, &k.EKCertificate,
 		&k.AK, &k.AKName, &k.DK, &dk, &k.DKb, &k.DKbCounter, &tpm, &d.TokenID, &d.Cause, &d.CauseText,
-		&created, &approved, &d.ApprovedBy, &revoked, &d.RevokedBy, &d.RevokedWhy)
+		&created, &approved, &d.ApprovedBy, &d.Predecessor, &revoked, &d.RevokedBy, &d.RevokedWhy)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +163,12 @@ func (t *Tx) Devices(state attest.DeviceState, after string, limit int) (list []
 	return list, err
 }
 
+// Successors lists the devices that say they were that one before, those that
+// enrolled first first.
+func (t *Tx) Successors(device string) ([]*Device, error) {
+	return collect(t, scanDevice, "SELECT "+deviceColumns+" FROM devices WHERE predecessor = ? ORDER BY n", device)
+}
+
 // CountDevices tells how many are in each state.
 func (t *Tx) CountDevices() (map[attest.DeviceState]int, error) {
 	counts := map[attest.DeviceState]int{}
@@ -185,8 +196,8 @@ func (t *Tx) InsertDevice(d *Device) error {
 	if err := t.one(`INSERT INTO devices (id, state, level, class, grp, owner, name, platform, kind,
 		serial, uuid, ek_hash, ek_template, ek_public, ek_certificate, ak, ak_name, dk, dk_id, dkb,
 		dkb_counter, tpm, token_id, cause, cause_text, created_at, approved_at, approved_by,
-		revoked_at, revoked_by, revoked_why)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+		predecessor, revoked_at, revoked_by, revoked_why)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 		0, '', '')`, values...); err != nil {
 		return fmt.Errorf("inserting device: %w", err)
 	}
@@ -230,7 +241,7 @@ func (t *Tx) UpdateDevice(d *Device) error {
 		name = ?, platform = ?, kind = ?, serial = ?, uuid = ?, ek_hash = ?, ek_template = ?,
 		ek_public = ?, ek_certificate = ?, ak = ?, ak_name = ?, dk = ?, dk_id = ?, dkb = ?,
 		dkb_counter = ?, tpm = ?, token_id = ?, cause = ?, cause_text = ?, created_at = ?,
-		approved_at = ?, approved_by = ? WHERE n = ?`, append(values, before.n)...); err != nil {
+		approved_at = ?, approved_by = ?, predecessor = ? WHERE n = ?`, append(values, before.n)...); err != nil {
 		return fmt.Errorf("updating device: %w", err)
 	}
 	d.n = before.n
@@ -238,6 +249,34 @@ func (t *Tx) UpdateDevice(d *Device) error {
 		return err
 	}
 	return t.anchor(d)
+}
+
+// SetBootKey gives a device the key of its new boot, nil for none, and nothing
+// else. The new key comes with a report, and is written in the same update as the
+// [Tx.PutHot] that accepts it. So unlike UpdateDevice it leaves the Hot that the
+// report was judged by good: that the device did not change in between is what
+// PutHot checks, and with its ErrStale the key is undone. And it tells no
+// DeviceChanged: a boot key says nothing that a decision rests on, and the server,
+// which has just judged the report, would read again what it knows. ErrRevoked
+// when the device or one of its keys is dead; ErrNotFound.
+func (t *Tx) SetBootKey(device string, dkb []byte, counterBound bool) error {
+	d, err := t.Device(device)
+	if err != nil {
+		return err
+	}
+	if d.State == attest.Revoked {
+		return ErrRevoked
+	}
+	if err := t.admissible(d); err != nil {
+		return err
+	}
+	if len(dkb) > maxKey || counterBound && len(dkb) == 0 {
+		return fmt.Errorf("%w: boot key of %d bytes", ErrForm, len(dkb))
+	}
+	if len(dkb) == 0 {
+		dkb = nil
+	}
+	return t.one("UPDATE devices SET dkb = ?, dkb_counter = ? WHERE n = ?", dkb, counterBound, d.n)
 }
 
 // admissible refuses what no caller may write: a state that only RevokeDevice

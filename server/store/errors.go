@@ -26,6 +26,8 @@ var (
 	ErrTokenRefused = errors.New("token refused")
 	// ErrReplaced: a cookie whose session has another one by now.
 	ErrReplaced = errors.New("cookie was replaced")
+	// ErrForm: what was to be kept lacks something, or has too much of it.
+	ErrForm = errors.New("not of the form that is kept")
 	// ErrRollback: a number that only grows would have gone back.
 	ErrRollback = errors.New("number goes back")
 	// ErrGap: changes were forgotten; reload what is cached.

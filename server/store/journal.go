@@ -31,6 +31,7 @@ const (
 	lineDisable = "disable" // a person was disabled: the number-th word of them
 	lineEnable  = "enable"  // a person was enabled again
 	lineRole    = "role"    // a person lost a role, at an audit head
+	lineRefuse  = "refuse"  // a way in which a device starts was refused, at an audit head
 )
 
 // line is what one line of the journal says. Time is Unix milliseconds.
@@ -46,13 +47,14 @@ type line struct {
 	DKID       []byte `json:"dk_id,omitempty"`
 	By         string `json:"by,omitempty"`
 	Cause      string `json:"cause,omitempty"` // role: the one that is left
-	Seq        uint64 `json:"seq,omitempty"`   // audit, role
-	Hash       []byte `json:"hash,omitempty"`  // audit; gateway: of its secret
+	Seq        uint64 `json:"seq,omitempty"`   // audit, role, refuse
+	Hash       []byte `json:"hash,omitempty"`  // audit; gateway: of its secret; refuse: key of the set
 	Gateway    string `json:"gateway,omitempty"`
 	Pack       string `json:"pack,omitempty"`
 	Number     uint64 `json:"number,omitempty"` // pack; disable, enable
 	Person     string `json:"person,omitempty"`
 	Passkey    []byte `json:"passkey,omitempty"` // credential id
+	Set        []byte `json:"set,omitempty"`     // refuse
 }
 
 // written is a line as it stands in the file. Sum is over the sum before it and
@@ -162,7 +164,7 @@ func parseLine(raw []byte, prev string) (l line, sum string, size int, err error
 	}
 	switch l.Kind {
 	case lineTenant, lineOpen, lineEpoch, lineRevoke, lineRetire, lineGateway, lineAudit, linePack,
-		linePasskey, lineDisable, lineEnable, lineRole:
+		linePasskey, lineDisable, lineEnable, lineRole, lineRefuse:
 		return l, sum, size, nil
 	}
 	return l, "", 0, fmt.Errorf("unknown kind %q: written by a newer version", l.Kind)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"muster/attest"
 )
 
 var updateFixture = flag.Bool("store.update", false, "write the last schema's fixture anew")
@@ -23,7 +25,8 @@ var updateFixture = flag.Bool("store.update", false, "write the last schema's fi
 const (
 	firstFixture  = "testdata/schema-1.sql"
 	secondFixture = "testdata/schema-2.sql"
-	lastFixture   = "testdata/schema-3.sql"
+	thirdFixture  = "testdata/schema-3.sql"
+	lastFixture   = "testdata/schema-4.sql"
 )
 
 // fromFixture makes a database as the first version left it.
@@ -56,14 +59,15 @@ func TestOldDatabaseOpens(t *testing.T) {
 	if *updateFixture {
 		dump(t)
 	}
-	for _, fixture := range []string{firstFixture, secondFixture, lastFixture} {
+	for _, fixture := range []string{firstFixture, secondFixture, thirdFixture, lastFixture} {
 		t.Run(filepath.Base(fixture), func(t *testing.T) { openOld(t, fixture) })
 	}
 }
 
 func openOld(t *testing.T, fixture string) {
 	path := fromFixtureOf(t, fixture)
-	if fixture != lastFixture {
+	noGateway := fixture == firstFixture || fixture == secondFixture
+	if noGateway {
 		oldGateway(t, path)
 	}
 	old, fresh := openAt(t, path), openAt(t, newPath(t))
@@ -91,13 +95,14 @@ func openOld(t *testing.T, fixture string) {
 	if head, err := old.VerifyAudit(context.Background()); err != nil || head.Seq != 2 {
 		t.Errorf("audit: %d, %v", head.Seq, err)
 	}
-	wantOldGateway(t, old, fixture == lastFixture)
+	wantOldGateway(t, old, !noGateway)
 	if fixture != firstFixture {
 		oldPeople(t, old)
 	}
-	if fixture == lastFixture {
+	if !noGateway {
 		oldElevation(t, old)
 	}
+	oldBoot(t, old, fixture == lastFixture)
 	update(t, old, func(tx *Tx) error { return revoke(tx, "old", "admin", "old") })
 	a, b := schema(t, old), schema(t, fresh)
 	slices.Sort(a)
@@ -161,6 +166,46 @@ func oldElevation(t *testing.T, s *Store) {
 	})
 }
 
+// oldBoot checks what the last fixture has of how devices start. In older ones
+// nothing is known, and can be from now on.
+func oldBoot(t *testing.T, s *Store, last bool) {
+	t.Helper()
+	if !last {
+		view(t, s, func(tx *Tx) error {
+			known, err := tx.Baselines("old")
+			then, err2 := tx.Successors("old")
+			if len(known)+len(then) != 0 {
+				t.Errorf("baselines %v, successors %v", known, then)
+			}
+			return errors.Join(err, err2)
+		})
+		update(t, s, dumpBoot)
+	}
+	view(t, s, func(tx *Tx) error {
+		list, err := tx.Baselines("old")
+		if err != nil || len(list) != 2 || list[0].State != BaselineRefused || list[1].State != BaselineApproved {
+			t.Errorf("baselines: %+v, %v", list, err)
+		}
+		then, err := tx.Successors("old")
+		if err != nil || len(then) != 1 || then[0].ID != "then" || then[0].Predecessor != "old" {
+			t.Errorf("successors: %+v, %v", then, err)
+		}
+		v, err := tx.FleetValues("old")
+		if err != nil || v.Model != "model" || !v.Counts || len(v.Values) != 1 {
+			t.Errorf("fleet values: %+v, %v", v, err)
+		}
+		e, err := tx.EnrolmentEvidence("old", digestOf("dkold"))
+		if err != nil || string(e.Begin) != "begin" {
+			t.Errorf("evidence: %+v, %v", e, err)
+		}
+		return nil
+	})
+	lines, err := s.journal.read()
+	if err != nil || !recall(lines).refused[refusal("old", orNull(digestOf("refused")))] {
+		t.Errorf("the journal that was made anew does not know the refusal: %v", err)
+	}
+}
+
 // oldPeople checks what the last fixture has of people.
 func oldPeople(t *testing.T, s *Store) {
 	view(t, s, func(tx *Tx) error {
@@ -219,6 +264,17 @@ func dumpGateway(tx *Tx) error {
 		tx.AddBypass(&Bypass{Device: "old", Rule: "disk", Why: "why", CreatedBy: "sam", Expires: tx.Now().Add(time.Hour)}))
 }
 
+// dumpBoot adds what schema 4 brought.
+func dumpBoot(tx *Tx) error {
+	then := laptop("then")
+	then.Predecessor, then.State = "old", attest.Pending
+	yes, no := aBaseline("old", "approved", BaselineApproved, tx.Now()), aBaseline("old", "refused", BaselineRefused, tx.Now())
+	return errors.Join(tx.InsertDevice(then), tx.PutBaseline(yes), tx.PutBaseline(no),
+		tx.SetFleetValues(&FleetValues{Device: "old", Model: "model", Counts: true, ApprovedSince: tx.Now(),
+			Values: []BootValue{{"pk", digestOf("pk")}}}),
+		tx.PutEnrolmentEvidence("old", anEvidence("old")))
+}
+
 // dump writes the last fixture: schema and a few rows.
 func dump(t *testing.T) {
 	t.Helper()
@@ -252,10 +308,10 @@ func dump(t *testing.T) {
 		if err := dumpGateway(tx); err != nil {
 			return err
 		}
-		return errors.Join(removeKey("bob")(tx), disable("p_bob")(tx))
+		return errors.Join(dumpBoot(tx), removeKey("bob")(tx), disable("p_bob")(tx))
 	})
 	var b strings.Builder
-	b.WriteString("-- A database of schema 3 with a few rows; test data, its keys are no keys.\n")
+	b.WriteString("-- A database of schema 4 with a few rows; test data, its keys are no keys.\n")
 	b.WriteString("PRAGMA application_id = 1836413812;\nPRAGMA foreign_keys = OFF;\n")
 	// Triggers come last: they let rows begin and change, not be there.
 	var triggers strings.Builder
@@ -268,7 +324,8 @@ func dump(t *testing.T) {
 	}
 	view(t, s, func(tx *Tx) error {
 		for _, table := range []string{"devices", "hot", "anchors", "reports", "audit", "persons", "passkeys",
-			"passkey_states", "dead_passkeys", "sessions", "session_hot", "gateways", "elevations", "bypasses", "signing_keys"} {
+			"passkey_states", "dead_passkeys", "sessions", "session_hot", "gateways", "elevations", "bypasses", "signing_keys",
+			"baselines", "fleet", "fleet_values", "enrolment_evidence"} {
 			if err := dumpTable(tx, &b, table); err != nil {
 				return err
 			}
@@ -277,7 +334,7 @@ func dump(t *testing.T) {
 	})
 	b.WriteString(triggers.String())
 	b.WriteString("INSERT INTO meta VALUES (1, '" + strings.Repeat("0a", 16) + "', x'" + strings.Repeat("0b", 32) + "', 3, 7, 'https://old.example', 0, 'old.example');\n")
-	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1), (2, 1), (3, 1);\n")
+	b.WriteString("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1), (2, 1), (3, 1), (4, 1);\n")
 	if err := os.MkdirAll(filepath.Dir(lastFixture), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -307,9 +364,9 @@ func dumpTable(tx *Tx, b *strings.Builder, table string) error {
 // next is our migrations and one more.
 func next(t *testing.T, sql string) fs.FS {
 	t.Helper()
-	files := fstest.MapFS{"00004_next.sql": {Data: []byte("-- +goose Up\n" + sql)}}
+	files := fstest.MapFS{"00005_next.sql": {Data: []byte("-- +goose Up\n" + sql)}}
 	ours, err := fs.Glob(migrations(), "*.sql")
-	if err != nil || len(ours) != 3 {
+	if err != nil || len(ours) != 4 {
 		t.Fatal(ours, err)
 	}
 	for _, name := range ours {

@@ -43,6 +43,18 @@ func (t *Tx) ActivePolicy() (*Policy, error) {
 	return list[0], nil
 }
 
+// PolicyOf reads a version of the policy by its digest. ErrNotFound.
+func (t *Tx) PolicyOf(digest attest.Digest) (*Policy, error) {
+	list, err := t.policies("WHERE digest = ?", digest[:])
+	if err == nil && len(list) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
 // Policies lists every version, newest first: at most limit.
 func (t *Tx) Policies(limit int) ([]*Policy, error) {
 	return t.policies("ORDER BY id DESC LIMIT ?", limit)

@@ -15,6 +15,7 @@ type Report struct {
 	ReceivedAt time.Time
 	JWS        []byte // compact, as it came
 	Quote      []byte // JSON as it came; nil without one
+	DKb        []byte // JSON of the boot key that it brought; nil without one
 	Result     []byte // JSON of the verify.Result
 }
 
@@ -29,9 +30,9 @@ const (
 // last 100 stay. Dice say when, because sequence numbers and digests are the
 // device's to choose.
 func (t *Tx) AddReport(device string, r *Report) error {
-	if err := t.one(`INSERT INTO reports (n, seq, digest, received_at, jws, quote, result)
-		SELECT n, ?, ?, ?, ?, ?, ? FROM devices WHERE id = ?`,
-		r.Seq, r.Digest[:], millis(r.ReceivedAt), r.JWS, r.Quote, r.Result, device); err != nil {
+	if err := t.one(`INSERT INTO reports (n, seq, digest, received_at, jws, quote, result, dkb)
+		SELECT n, ?, ?, ?, ?, ?, ?, ? FROM devices WHERE id = ?`,
+		r.Seq, r.Digest[:], millis(r.ReceivedAt), r.JWS, r.Quote, r.Result, r.DKb, device); err != nil {
 		return err
 	}
 	if rand.IntN(pruneAfter) != 0 {
@@ -54,12 +55,17 @@ func (t *Tx) LatestReport(device string) (*Report, error) {
 }
 
 // Reports lists what was kept of a device, newest first: at most limit.
-func (t *Tx) Reports(device string, limit int) (list []*Report, err error) {
+func (t *Tx) Reports(device string, limit int) ([]*Report, error) {
+	return t.reports("ORDER BY r.id DESC LIMIT ?", device, limit)
+}
+
+// reports reads those of a device, the first argument, that a clause picks.
+func (t *Tx) reports(which string, args ...any) (list []*Report, err error) {
 	err = t.query(func(row scanner) error {
 		r := new(Report)
 		var digest []byte
 		var received int64
-		err := row.Scan(&r.Seq, &digest, &received, &r.JWS, &r.Quote, &r.Result)
+		err := row.Scan(&r.Seq, &digest, &received, &r.JWS, &r.Quote, &r.Result, &r.DKb)
 		if err != nil {
 			return err
 		}
@@ -67,10 +73,23 @@ func (t *Tx) Reports(device string, limit int) (list []*Report, err error) {
 		list = append(list, r)
 		r.Digest, err = readDigest(digest)
 		return err
-	}, `SELECT r.seq, r.digest, r.received_at, r.jws, r.quote, r.result
-		FROM reports r WHERE r.n = (SELECT n FROM devices WHERE id = ?) ORDER BY r.id DESC LIMIT ?`,
-		device, limit)
+	}, `SELECT r.seq, r.digest, r.received_at, r.jws, r.quote, r.result, r.dkb
+		FROM reports r WHERE r.n = (SELECT n FROM devices WHERE id = ?) `+which, args...)
 	return list, err
+}
+
+// ReportOf reads a kept report of a device by its digest. ErrNotFound when it is
+// no longer kept: a decision may be kept in the audit log for longer than the
+// report that it rested on.
+func (t *Tx) ReportOf(device string, digest attest.Digest) (*Report, error) {
+	list, err := t.reports("AND r.digest = ? ORDER BY r.id DESC LIMIT 1", device, digest[:])
+	if err == nil && len(list) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 // PruneReports forgets all but the last keep reports of a device, and at least

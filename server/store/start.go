@@ -17,6 +17,7 @@ type history struct {
 	dead       map[string]bool // kind ‖ value
 	packs      map[string]uint64
 	words      map[string]word // the last one of each person
+	refused    map[string]bool // baselines that were, once: see refusal
 	waived     bool            // it may be missing (see Config.WithoutJournal)
 }
 
@@ -36,7 +37,7 @@ type auditMark struct {
 }
 
 func recall(lines []line) *history {
-	h := &history{dead: map[string]bool{}, packs: map[string]uint64{}, words: map[string]word{}}
+	h := &history{dead: map[string]bool{}, packs: map[string]uint64{}, words: map[string]word{}, refused: map[string]bool{}}
 	for i := range lines {
 		l := &lines[i]
 		h.epoch = max(h.epoch, l.Epoch)
@@ -58,6 +59,8 @@ func recall(lines []line) *history {
 			if l.Number > h.words[l.Person].number {
 				h.words[l.Person] = word{l.Person, l.Number, l.Kind == lineDisable, l.Time, l.Cause}
 			}
+		case lineRefuse:
+			h.refused[refusal(l.Device, l.Hash)] = true
 		case linePack:
 			h.packs[l.Pack] = max(h.packs[l.Pack], l.Number)
 		}
@@ -122,6 +125,9 @@ func (t *Tx) begin(past *history, lines []line) (*Meta, error) {
 		if err := t.replayRoles(lines, was, head.Seq); err != nil {
 			return nil, err
 		}
+		if err := t.replayRefusals(lines, was, head.Seq); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.one("UPDATE meta SET epoch = ?, generation = ?, backup_at = 0",
 		meta.Epoch, meta.Generation); err != nil {
@@ -163,6 +169,8 @@ func (t *Tx) beginEpoch(why string) error {
 		"DELETE FROM enrolments", // replies of the old epoch
 		"UPDATE tokens SET uses_left = 0",
 		"DELETE FROM signing_keys", // a copy of the backup can sign with them
+		// What devices showed then says nothing of now: each reports whole, and counts anew.
+		"UPDATE fleet SET counts = 0 WHERE counts = 1",
 	} {
 		if _, err := t.exec(void); err != nil {
 			return err
@@ -231,7 +239,11 @@ func (t *Tx) join(past *history, lines []line) error {
 	if err != nil {
 		return err
 	}
-	t.lines = slices.Concat(t.lines, missing, removed, words)
+	refusals, err := t.unjournalledRefusals(past.refused)
+	if err != nil {
+		return err
+	}
+	t.lines = slices.Concat(t.lines, missing, removed, words, refusals)
 	packs, err := t.Packs()
 	if err != nil {
 		return err
