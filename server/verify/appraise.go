@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"strconv"
 	"time"
 
 	"muster/attest"
@@ -12,12 +11,6 @@ import (
 const (
 	// StaleClaim: the claim was looked at too long before the report was made.
 	StaleClaim posture.Reason = "stale-observation"
-	// NotJudged: boot evidence came and is kept, but nobody judged it.
-	NotJudged posture.Reason = "not-judged"
-	// NoBootLog: a quote came without a boot log to explain it.
-	NoBootLog posture.Reason = "boot-evidence-missing"
-	// NoQuote: no quote came since the device enrolled, or it has no TPM.
-	NoQuote posture.Reason = "no-quote"
 )
 
 // What is tolerated of a laptop's clock and of the age of a claim.
@@ -38,6 +31,8 @@ type Input struct {
 	Device Device
 	// Evidence is what attest.Open returned.
 	Evidence *attest.Evidence
+	// Boot is what a quote beside the statement is judged by.
+	Boot BootInput
 	// Last is the Result before this one; nil for the first.
 	Last *Result
 	// Cloned tells that two chains of reports kept interleaving.
@@ -60,12 +55,15 @@ func Appraise(in Input) *Result {
 		stale(&r.Claims, collected)
 	case ev.Heartbeat != nil && in.Last != nil:
 		r.Claims, collected = in.Last.Claims, time.Unix(ev.Heartbeat.CollectedAt, 0)
+		r.asReported(in.Last)
 	default:
 		r.Claims = posture.Unfilled(in.ReceivedAt, posture.NotCollected)
 		collected = in.ReceivedAt
 	}
-	r.boot(in)
+	r.boot(&in)
+	r.join()
 	r.notice(in, collected)
+	r.bootFindings()
 	r.grade()
 	return r
 }
@@ -79,27 +77,32 @@ func stale(claims *posture.Claims, collected time.Time) {
 	}
 }
 
-// boot carries the quote forward and says how far the boot evidence goes.
-func (r *Result) boot(in Input) {
+// boot judges the evidence of a quote, or carries the last one's forward: until the
+// next quote nothing of it can have changed.
+func (r *Result) boot(in *Input) {
 	if in.Last != nil {
-		r.Boot, r.QuotedAt = in.Last.Boot, in.Last.QuotedAt
+		r.Boot, r.QuotedAt, r.Cap = in.Last.Boot, in.Last.QuotedAt, in.Last.Cap
 	}
 	if m := in.Evidence.Measured; m != nil {
-		clock := m.Clock
+		last := r.Boot
 		r.QuotedAt = in.Evidence.IssuedAt
-		r.Boot = Boot{
-			PCR7: m.PCRs[7], LogSHA256: m.LogSHA, Clock: &clock,
-			Firmware: strconv.FormatUint(m.Firmware, 16),
-		}
+		r.Boot.quoted(m, bootID(in.Evidence))
+		r.judgeBoot(&in.Boot)
+		r.weak(&in.Boot)
+		r.Boot.Resumed = resumed(&last, &r.Boot)
+	} else if in.Last == nil {
+		r.judgeBoot(&in.Boot)
 	}
-	// Until a log is judged nothing is said to be good.
-	r.Boot.State, r.Boot.Reason, r.Boot.ObservedAt = posture.Unknown, NotJudged, r.QuotedAt
+}
+
+func bootID(ev *attest.Evidence) string {
 	switch {
-	case r.QuotedAt.IsZero():
-		r.Boot.Reason = NoQuote
-	case r.Boot.LogSHA256.IsZero():
-		r.Boot.Reason = NoBootLog
+	case ev.Report != nil:
+		return ev.Report.BootID
+	case ev.Heartbeat != nil:
+		return ev.Heartbeat.BootID
 	}
+	return ""
 }
 
 // notice adds findings.
@@ -153,6 +156,9 @@ func (r *Result) grade() {
 		r.Tiers[name] = tier
 		all = all && (tier != None || graded == None)
 		worst = max(worst, tier)
+	}
+	for name, c := range r.Boot.each() {
+		r.Tiers[name] = [...]Tier{posture.Unknown: None, posture.Yes: Affirming, posture.No: Warning}[c.State%3]
 	}
 	for _, f := range r.Findings {
 		worst = max(worst, f.Tier)

@@ -62,7 +62,11 @@ func TestEveryClaimIsGraded(t *testing.T) {
 			}
 		}
 	}
-	if n := reflect.TypeOf(claims).NumField(); len(appraise(nil).Tiers) != n {
+	own := 0
+	for range new(Boot).each() {
+		own++
+	}
+	if n := reflect.TypeOf(claims).NumField() + own; len(appraise(nil).Tiers) != n {
 		t.Errorf("%d claims, %d tiers", n, len(appraise(nil).Tiers))
 	}
 }

@@ -25,8 +25,14 @@ type Result struct {
 	Claims posture.Claims `json:"claims"`
 	// Tiers judges each claim, by its wire name.
 	Tiers map[string]Tier `json:"tiers"`
-	// Boot is what is known of the boot evidence.
-	Boot Boot `json:"boot"`
+	// Boot is what is known of the boot evidence. Claims.SecureBoot and
+	// Claims.BootSecurity are measured where it says something of them; Reported are
+	// then the laptop's own words.
+	Boot     Boot      `json:"boot"`
+	Reported *Reported `json:"reported,omitempty"`
+	// Cap is set when the TPM's firmware is known to be weak: the device counts for
+	// no more than its level.
+	Cap *Cap `json:"cap,omitempty"`
 	// Findings are what was noticed beside the claims.
 	Findings []Finding `json:"findings,omitempty"`
 }
@@ -52,19 +58,6 @@ const (
 	ClassContractor Class = "contractor"
 	ClassShared     Class = "shared"
 )
-
-// Boot says how far the boot evidence goes. It is a claim of the server's: yes
-// only when a quoted log was judged and found in order.
-type Boot struct {
-	posture.Claim
-	// PCR7 is the quoted Secure Boot policy register; zero when not quoted.
-	PCR7 attest.Digest `json:"pcr7,omitzero"`
-	// LogSHA256 names the log that came with the quote.
-	LogSHA256 attest.Digest `json:"log_sha256,omitzero"`
-	// Clock and Firmware are of the last quote.
-	Clock    *attest.Clock `json:"clock,omitempty"`
-	Firmware string        `json:"firmware,omitempty"` // hexadecimal
-}
 
 // Finding is something noticed that no claim says.
 type Finding struct {

@@ -1,0 +1,257 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"muster/attest"
+	"muster/attest/bootlog"
+	"muster/server/reference"
+)
+
+// BootSet is how a device started: what is compared from start to start. Members
+// that the log does not explain are empty; Raw is always whole.
+type BootSet struct {
+	// Raw are the values of PCR 0, 4 and 7: all there is without a log. PCR 2 is not
+	// among them, since a dock moves it.
+	Raw [3]attest.Digest `json:"raw"`
+	// Explained tells that the members below are known.
+	Explained bool `json:"explained"`
+	// PK, KEK and DB are the keys, sorted; applications and authorities in the order
+	// of first use, each once.
+	PK           []Part `json:"pk,omitempty"`
+	KEK          []Part `json:"kek,omitempty"`
+	DB           []Part `json:"db,omitempty"`
+	Applications []Part `json:"applications,omitempty"`
+	Authorities  []Part `json:"authorities,omitempty"`
+}
+
+// Part is one member of a set. Name is for people and is not compared: a path of
+// an application stands in no digest.
+type Part struct {
+	Digest attest.Digest `json:"digest"`
+	Name   string        `json:"name,omitempty"`
+}
+
+// The components of a set, as the store counts them over the fleet.
+const (
+	ComponentFirmware     = "firmware"
+	ComponentPK           = "pk"
+	ComponentKEK          = "kek"
+	ComponentDB           = "db"
+	ComponentApplications = "applications"
+	ComponentAuthorities  = "authorities"
+	ComponentRaw          = "raw"
+)
+
+// maxParts bounds one member of a set; a longer one is not explained.
+const maxParts = 256
+
+// bootSet makes the set of one start.
+func bootSet(pcrs attest.PCRs, a *bootlog.Account) *BootSet {
+	s := &BootSet{Raw: [3]attest.Digest{pcrs[0], pcrs[4], pcrs[7]}}
+	if a == nil || explained(a).State != yes || !a.PK.Known || !a.KEK.Known || !a.DB.Known || !a.Applications.Known || !a.Authorities.Known {
+		return s
+	}
+	apps := make([]Part, 0, len(a.Applications.Value))
+	for _, app := range a.Applications.Value {
+		if len(app.Digest) != sha256.Size {
+			return s
+		}
+		apps = once(apps, Part{attest.Digest(app.Digest), app.Path})
+	}
+	authorities := make([]Part, 0, len(a.Authorities.Value))
+	for _, by := range a.Authorities.Value {
+		part := Part{by.Hash, "a program by its own hash"}
+		if by.Certificate != nil {
+			part = Part{by.Certificate.SHA256, by.Certificate.Subject}
+		}
+		authorities = once(authorities, part)
+	}
+	pk, kek, db := keyParts(&a.PK.Value), keyParts(&a.KEK.Value), keyParts(&a.DB.Value)
+	if max(len(apps), len(authorities), len(pk), len(kek), len(db)) > maxParts {
+		return s
+	}
+	s.Explained, s.PK, s.KEK, s.DB, s.Applications, s.Authorities = true, pk, kek, db, apps, authorities
+	return s
+}
+
+func once(list []Part, p Part) []Part {
+	if slices.ContainsFunc(list, func(q Part) bool { return q.Digest == p.Digest }) {
+		return list
+	}
+	return append(list, p)
+}
+
+// keyParts lists a variable's certificates; what is no certificate stands for the
+// whole variable.
+func keyParts(k *bootlog.Keys) []Part {
+	var list []Part
+	for _, c := range k.Certificates {
+		list = once(list, Part{c.SHA256, c.Subject})
+	}
+	if k.Hashes+k.Others > 0 {
+		list = once(list, Part{k.SHA256, "entries that are no certificates"})
+	}
+	slices.SortFunc(list, func(a, b Part) int { return strings.Compare(string(a.Digest[:]), string(b.Digest[:])) })
+	return list
+}
+
+// Components are the parts of a set, each as one digest.
+func (s *BootSet) Components() map[string]attest.Digest {
+	if !s.Explained {
+		return map[string]attest.Digest{ComponentRaw: hashOf("raw", s.Raw[:])}
+	}
+	list := map[string]attest.Digest{ComponentFirmware: hashOf("firmware", s.Raw[:1])}
+	for name, parts := range s.members() {
+		digests := make([]attest.Digest, len(parts))
+		for i, p := range parts {
+			digests[i] = p.Digest
+		}
+		list[name] = hashOf(name, digests)
+	}
+	return list
+}
+
+func (s *BootSet) members() map[string][]Part {
+	return map[string][]Part{
+		ComponentPK: s.PK, ComponentKEK: s.KEK, ComponentDB: s.DB,
+		ComponentApplications: s.Applications, ComponentAuthorities: s.Authorities,
+	}
+}
+
+// Key names the set: equal sets, and only those, have the same.
+func (s *BootSet) Key() attest.Digest {
+	components := s.Components()
+	var all []attest.Digest
+	for _, name := range componentOrder {
+		all = append(all, components[name]) // zero for one that is not there
+	}
+	return hashOf("set", all)
+}
+
+var componentOrder = [...]string{ComponentFirmware, ComponentPK, ComponentKEK, ComponentDB, ComponentApplications, ComponentAuthorities, ComponentRaw}
+
+func hashOf(name string, digests []attest.Digest) (d attest.Digest) {
+	h := sha256.New()
+	h.Write([]byte("muster/boot-set/1"))
+	h.Write([]byte(name))
+	h.Write([]byte{0})
+	for _, part := range digests {
+		h.Write(part[:])
+	}
+	h.Sum(d[:0])
+	return d
+}
+
+// Same reports whether two sets are of the same way to start: equal by what they
+// mean, or, where one of them has no meaning yet, by their registers.
+func (s *BootSet) Same(other *BootSet) bool {
+	if s.Explained && other.Explained {
+		return s.Key() == other.Key()
+	}
+	return s.Raw == other.Raw
+}
+
+// BootChange is one difference between two sets.
+type BootChange struct {
+	Component string `json:"component"`
+	Text      string `json:"text"` // one clause: "db gained Windows UEFI CA 2023"
+	// Expected: a change that Microsoft rolls out to every machine (its CAs of 2023).
+	Expected bool `json:"expected,omitempty"`
+}
+
+// Changes says what is other in s than in before.
+func (s *BootSet) Changes(before *BootSet, refs *reference.Boot) []BootChange {
+	if !s.Explained || !before.Explained {
+		if s.Raw == before.Raw {
+			return nil
+		}
+		return []BootChange{{Component: ComponentRaw, Text: "the registers of firmware, boot programs or Secure Boot policy (PCR " + s.rawMoved(before) + ") have other values"}}
+	}
+	var list []BootChange
+	if s.Raw[0] != before.Raw[0] {
+		list = append(list, BootChange{Component: ComponentFirmware, Text: "firmware has another version or settings (PCR 0)"})
+	}
+	now, then := s.members(), before.members()
+	for _, name := range componentOrder {
+		list = append(list, partChanges(name, now[name], then[name], refs)...)
+	}
+	return list
+}
+
+func (s *BootSet) rawMoved(before *BootSet) string {
+	var moved []string
+	for i, pcr := range [...]string{"0", "4", "7"} {
+		if s.Raw[i] != before.Raw[i] {
+			moved = append(moved, pcr)
+		}
+	}
+	return strings.Join(moved, ", ")
+}
+
+func partChanges(name string, now, then []Part, refs *reference.Boot) (list []BootChange) {
+	has := func(parts []Part, d attest.Digest) bool {
+		return slices.ContainsFunc(parts, func(p Part) bool { return p.Digest == d })
+	}
+	for _, p := range now {
+		if !has(then, p.Digest) {
+			list = append(list, BootChange{name, title(name) + " gained " + p.label(), expected(name, p, refs)})
+		}
+	}
+	for _, p := range then {
+		if !has(now, p.Digest) {
+			// Programs that moved on to the CA of 2023 no longer show the one of 2011; a key
+			// that is gone from db is a decision of somebody's.
+			list = append(list, BootChange{name, title(name) + " lost " + p.label(), name == ComponentAuthorities && microsoft(p, refs)})
+		}
+	}
+	if len(list) == 0 && !slices.EqualFunc(now, then, func(a, b Part) bool { return a.Digest == b.Digest }) {
+		list = append(list, BootChange{name, title(name) + " are in another order", false})
+	}
+	return list
+}
+
+// expected tells a CA of Microsoft's that joined a list of keys or authorities.
+func expected(name string, p Part, refs *reference.Boot) bool {
+	switch name {
+	case ComponentKEK, ComponentDB, ComponentAuthorities:
+		return microsoft(p, refs)
+	}
+	return false
+}
+
+// microsoft tells one of Microsoft's own CAs on the list.
+func microsoft(p Part, refs *reference.Boot) bool {
+	a, ok := refs.Authority(p.Digest)
+	return ok && (a.Kind == reference.WindowsCA || a.Kind == reference.UEFICA || a.Kind == reference.KeyExchange)
+}
+
+func title(component string) string {
+	return map[string]string{
+		ComponentPK: "the platform key", ComponentKEK: "the key-exchange keys", ComponentDB: "the allowed signers (db)",
+		ComponentApplications: "the boot programs", ComponentAuthorities: "the signers of boot programs",
+	}[component]
+}
+
+const maxLabel = 120
+
+// label is for people: a name out of a log is foreign text.
+func (p Part) label() string {
+	short := hex.EncodeToString(p.Digest[:6])
+	name := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r > 0xffff {
+			return -1
+		}
+		return r
+	}, p.Name)
+	if len(name) > maxLabel {
+		name = strings.ToValidUTF8(name[:maxLabel], "") + "…"
+	}
+	if name == "" {
+		return short + "…"
+	}
+	return name + " (" + short + "…)"
+}
