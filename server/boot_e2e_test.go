@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"muster/attest"
+	"muster/attest/posture"
 	"muster/attest/tpmtest"
 	"muster/server"
 	"muster/server/servertest"
@@ -58,8 +59,21 @@ func (f *fixture) quoted(before server.DeviceView) (now server.DeviceView) {
 	return now
 }
 
-// A reboot takes this boot's key. The agent signs with DK and brings a quote, and
-// nobody has to do anything.
+// signsAlone waits for two reports without a quote: the server knows this boot's key.
+func (f *fixture) signsAlone() {
+	f.t.Helper()
+	f.srv.NextReport(f.device)
+	quoted := f.srv.Device(f.device).Result.QuotedAt
+	for range 2 {
+		f.srv.NextReport(f.device)
+	}
+	if now := f.srv.Device(f.device).Result.QuotedAt; !now.Equal(quoted) {
+		f.t.Fatalf("quotes go on: %v after %v", now, quoted)
+	}
+}
+
+// A reboot takes this boot's key. The agent signs with DK, brings a quote and
+// another boot key, and nobody has to do anything.
 func TestReboot(t *testing.T) {
 	t.Parallel()
 	f := enrolled(t)
@@ -76,7 +90,7 @@ func TestReboot(t *testing.T) {
 	if got, want := after.Result.Boot.Clock.ResetCount, before.Result.Boot.Clock.ResetCount+2; got != want {
 		t.Fatalf("resetCount %d after the crash, want %d", got, want)
 	}
-	after = f.quoted(after) // DK never signs without a quote
+	f.signsAlone()
 	if after.State != attest.Active || len(after.Result.Findings) > 0 || !f.opens("vault") {
 		t.Fatalf("after two reboots: %s, %+v, %+v", after.State, after.Result.Findings, after.Decision)
 	}
@@ -114,6 +128,10 @@ func TestBootPolicyMoves(t *testing.T) {
 	if after.State != attest.Active || !f.opens("vault") {
 		t.Fatalf("after PCR 7 moved: %s, %+v", after.State, after.Decision)
 	}
+	if b := after.Result.Boot.Baseline; b.State != posture.No || b.Reason != verify.BootDrifted {
+		t.Fatalf("PCR 7 moved and the start is %v (%s)", b.State, b.Reason)
+	}
+	f.signsAlone()
 }
 
 // A cleared TPM keeps the endorsement keys: the device is the same, goes on by

@@ -14,6 +14,7 @@ import (
 
 	"muster/server/gateway"
 	"muster/server/reference"
+	"muster/server/verify"
 )
 
 // Config is all that an operator sets. The zero value of a member means its
@@ -37,6 +38,9 @@ type Config struct {
 	// EKRoots and VTPMRoots are PEM files of CAs that vouch for hardware and for
 	// virtual TPMs.
 	EKRoots, VTPMRoots []string
+	// ReferenceKeys are files of public keys (PEM or JWK), one each, whose packs of
+	// references are accepted beside this server's own.
+	ReferenceKeys []string
 	// Policy is a YAML file; default: the policy in the binary.
 	Policy string
 	// ReportEvery is how many seconds devices wait between reports unless
@@ -84,6 +88,10 @@ type Config struct {
 	// Front may answer requests of the public listener before the server does, at
 	// hosts that are not the server's own: sample applications stand there.
 	Front func(next http.Handler) http.Handler
+
+	// BootLevels are how far revocations of boot programs must have come, by the names
+	// of levels in the pack of references; empty: its oldest.
+	BootLevels verify.BootLevels
 
 	// visit: the store is opened for one command, by which nothing changes of what
 	// its server goes by: public URL and policy.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"muster/attest"
 	"muster/server/enroll"
@@ -36,7 +35,8 @@ func (s *Server) enrolBegin(r *http.Request, body []byte) (any, error) {
 	if tokenID == "" && !listed && s.config.RequireToken {
 		return nil, tokenRefused()
 	}
-	return enroll.Challenge(candidate, body, tokenID, s.sealer, s.now())
+	origin := enroll.Origin{TokenID: tokenID, Previous: s.previous(r, body)}
+	return enroll.Challenge(candidate, body, origin, s.sealer, s.now())
 }
 
 // peekToken finds the token of a secret, without using it up.
@@ -75,7 +75,7 @@ func (s *Server) judge(ctx context.Context, begin *attest.EnrolBegin) (c *enroll
 		listed = lookup == nil
 		return listed
 	}
-	c, err = enroll.Judge(begin, s.roots, isListed)
+	c, err = enroll.Judge(begin, s.roots.Load(), isListed)
 	if err == nil && lookup != nil && !errors.Is(lookup, store.ErrNotFound) {
 		err = lookup
 	}
@@ -109,7 +109,7 @@ func (s *Server) enrolFinish(r *http.Request, body []byte) (any, error) {
 	}
 	s.enrolling.Lock() // one at a time: the row and the fleet move together
 	defer s.enrolling.Unlock()
-	return s.admit(ctx, enrolled, finish, request, clientAddress(r, s.config.TrustedProxies))
+	return s.admit(ctx, enrolled, &finishing{finish, body, request}, clientAddress(r, s.config.TrustedProxies))
 }
 
 func (s *Server) finishedBefore(ctx context.Context, request attest.Digest) (reply []byte, ok bool, err error) {
@@ -124,11 +124,11 @@ func (s *Server) finishedBefore(ctx context.Context, request attest.Digest) (rep
 }
 
 // admit stores a proved device and answers it.
-func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.EnrolFinish, request attest.Digest, from string) (any, error) {
+func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *finishing, from string) (any, error) {
 	var d *device
 	var reply []byte
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		_, again, err := tx.Enrolment(request)
+		_, again, err := tx.Enrolment(finish.request)
 		if err == nil {
 			reply = again
 			return nil
@@ -139,7 +139,7 @@ func (s *Server) admit(ctx context.Context, e *enroll.Enrolled, finish *attest.E
 		if d, err = s.place(tx, e, from); err != nil {
 			return err
 		}
-		reply, err = s.storeEnrolment(tx, d, e, finish, request)
+		reply, err = s.storeEnrolment(tx, d, e, finish)
 		return err
 	})
 	switch {
@@ -177,6 +177,13 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, 
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		row = &store.Device{ID: newDeviceID(), CreatedAt: tx.Now(), Class: verify.ClassBYOD, Name: begin.Name}
+		moved, err := s.succeed(tx, row, e, begin)
+		if err != nil {
+			return nil, err
+		}
+		if moved {
+			break
+		}
 		if err := s.admission(tx, row, e, begin, from); err != nil {
 			return nil, err
 		}
@@ -185,13 +192,7 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, 
 	case !s.againRate.allow(row.ID):
 		return nil, tooMany()
 	default:
-		// What nobody ever admitted waits on for what it waited for: a second enrolment
-		// must not make it one that its owner may readmit.
-		if row.State == attest.Active || row.Cause == causeReanchor {
-			row.Cause, row.CauseText = causeReanchor, "This machine was enrolled before and asks again with a new system key."
-		}
-		row.State = attest.Pending
-		row.ApprovedAt, row.ApprovedBy = time.Time{}, ""
+		comeAgain(row, c)
 	}
 	identity := &begin.Identity
 	row.Platform, row.Level, row.TPM = c.Platform, c.Level, identity.TPM
@@ -234,11 +235,10 @@ func (s *Server) knownAs(tx *store.Tx, c *enroll.Candidate) (*store.Device, erro
 	return list[0], nil
 }
 
-// Causes of pending that no key shows.
+// Causes of pending that no key shows; those of a change of anchor are in anchor.go.
 const (
-	causeReanchor = "re-anchor"     // the machine was enrolled before
-	causeNoToken  = "no-token"      // nothing admitted it
-	causeLevel    = "level-too-low" // the token asks for more
+	causeNoToken = "no-token"      // nothing admitted it
+	causeLevel   = "level-too-low" // the token asks for more
 )
 
 // maxQueue bounds what strangers can make the server keep: beyond it only a token
@@ -286,11 +286,15 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 		return err
 	}
 	if full {
-		return refuse(http.StatusServiceUnavailable, attest.CodeQueueFull, "Too many devices wait for an approval.",
-			"Ask the administrator to look at the queue, or for a token.")
+		return queueFull()
 	}
 	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."
 	return nil
+}
+
+func queueFull() error {
+	return refuse(http.StatusServiceUnavailable, attest.CodeQueueFull, "Too many devices wait for an approval.",
+		"Ask the administrator to look at the queue, or for a token.")
 }
 
 // prefill takes what is known of the one machine with a claimed serial number, for
@@ -323,6 +327,8 @@ func waits(c *enroll.Candidate) (cause, text string) {
 		text = "The TPM's endorsement certificate is signed with SHA-1, which proves nothing any more."
 	case enroll.CauseWeakKey:
 		text = "The TPM's endorsement key is of a kind that can be factored (CVE-2017-15361)."
+	case enroll.CauseDenied:
+		text = "The TPM's endorsement key, or a CA that vouches for it, is on this server's deny list."
 	}
 	return string(c.Cause), text
 }

@@ -61,6 +61,7 @@ type device struct {
 // answers are a device's decisions under one policy, until time changes them.
 type answers struct {
 	policy *decide.Policy
+	at     time.Time // when they were made
 	until  time.Time
 	byApp  map[string]*gateway.Answer
 	all    map[string]decide.Decision
@@ -138,7 +139,7 @@ func (s *Server) inputs(d *device, now time.Time) decide.Inputs {
 func (s *Server) decideFor(d *device, now time.Time) *answers {
 	p, in := s.policy.Load(), s.inputs(d, now)
 	s.elevated.saw(d.row.ID, &in)
-	a := &answers{policy: p, until: now.Add(forever), byApp: make(map[string]*gateway.Answer)}
+	a := &answers{policy: p, at: now, until: now.Add(forever), byApp: make(map[string]*gateway.Answer)}
 	first := true
 	a.all = p.DecideAll(in)
 	for id, decision := range a.all {
@@ -150,7 +151,7 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 		if !decision.Until.IsZero() && decision.Until.Before(a.until) {
 			a.until = decision.Until
 		}
-		a.byApp[id] = gateway.NewAnswer(alone, gateway.Identity{Device: d.row.ID, Level: d.row.Level.String()})
+		a.byApp[id] = gateway.NewAnswer(alone, gateway.Identity{Device: d.row.ID, Level: in.Device.Device.Level.String()})
 		if first || decision.Outcome < a.worst.Outcome {
 			a.worst, first = decision, false
 		}
@@ -182,8 +183,11 @@ func tpmOf(row *store.Device) decide.TPM {
 
 // pendingReason says why a device waits.
 func pendingReason(row *store.Device) attest.Reason {
-	return attest.Reason{Code: row.Cause, Claim: "device", Text: row.CauseText,
-		Fix: "An administrator compares the code that muster-agent status shows and approves the device."}
+	fix, ok := anchorFixes[row.Cause]
+	if !ok {
+		fix = "An administrator compares the code that muster-agent status shows and approves the device."
+	}
+	return attest.Reason{Code: row.Cause, Claim: "device", Text: row.CauseText, Fix: fix}
 }
 
 // registered is the Result with the device as it is registered now: an approval
@@ -194,6 +198,9 @@ func (s *Server) registered(d *device) verify.Result {
 		r = *d.result
 	}
 	r.Device = registration(&d.row)
+	if r.Cap != nil {
+		r.Device.Level = min(r.Device.Level, r.Cap.Level)
+	}
 	return r
 }
 

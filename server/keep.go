@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"muster/attest"
 	"muster/server/decide"
 	"muster/server/enroll"
+	"muster/server/evidence"
 	"muster/server/store"
 	"muster/server/verify"
 )
@@ -127,6 +129,12 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 	// Heartbeats confirm claims without a report of their own; the hot row has
 	// their time.
 	d.result.IssuedAt, d.result.QuotedAt = hot.IssuedAt, hot.QuotedAt
+	if s.outdated(d.result) {
+		// What is kept then is written with the next quote; until that it is as judged now.
+		if d.result, _, err = s.rejudge(tx, d); err != nil {
+			return nil, err
+		}
+	}
 	return d, nil
 }
 
@@ -212,10 +220,12 @@ func (s *Server) missingLog(ctx context.Context, d *device, digest attest.Digest
 
 // storeAccepted writes what an accepted statement changes, in one commit.
 func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *attest.Evidence, submit *attest.ReportSubmit) error {
+	outcome := next.answers.worst.Outcome
+	turned := !d.wasAudited || d.audited != outcome
 	var report *store.Report
-	if ev.Report != nil || ev.Measured != nil {
+	if ev.Report != nil || ev.Measured != nil || turned { // what a decision rested on is kept with it
 		var err error
-		if report, err = kept(ev, []byte(submit.JWS), submit.Quote, next.result, s.now()); err != nil {
+		if report, err = kept(ev, submit, next.result, s.now()); err != nil {
 			return err
 		}
 	}
@@ -223,10 +233,16 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 	if err != nil {
 		return err
 	}
-	outcome := next.answers.worst.Outcome
-	turned := !d.wasAudited || d.audited != outcome
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		if err := tx.PutHot(&next.hot); err != nil {
+			return err
+		}
+		if next.key != nil {
+			if err := tx.SetBootKey(d.row.ID, next.key.public, next.key.counterBound); err != nil {
+				return err
+			}
+		}
+		if err := keepStart(tx, next.start); err != nil {
 			return err
 		}
 		if report != nil {
@@ -247,18 +263,11 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 		if !turned {
 			return nil
 		}
-		return audit(tx, "device "+d.row.ID, "decision", d.row.ID, decisionRecord{
+		return audit(tx, "device "+d.row.ID, "decision", d.row.ID, evidence.DecisionRecord{
 			Outcome: outcome.String(), Reasons: codes(next.answers.worst), Report: ev.Digest, Policy: next.answers.policy.Digest(),
+			At: next.answers.at, Grace: next.grace, Bypasses: next.bypasses, TPM: next.tpm, Result: sha256.Sum256(report.Result),
 		})
 	})
-}
-
-// decisionRecord is what the audit log keeps of a decision: its inputs by digest.
-type decisionRecord struct {
-	Outcome string        `json:"outcome"`
-	Reasons []string      `json:"reasons"`
-	Report  attest.Digest `json:"report"`
-	Policy  string        `json:"policy"`
 }
 
 func codes(d decide.Decision) []string {
@@ -269,12 +278,17 @@ func codes(d decide.Decision) []string {
 	return list
 }
 
-// kept is the cold form of a full report.
-func kept(ev *attest.Evidence, jws []byte, quote *attest.Quote, result *verify.Result, now time.Time) (*store.Report, error) {
-	r := &store.Report{Seq: ev.Header.Seq, Digest: ev.Digest, ReceivedAt: now, JWS: jws}
+// kept is the cold form of a statement.
+func kept(ev *attest.Evidence, submit *attest.ReportSubmit, result *verify.Result, now time.Time) (*store.Report, error) {
+	r := &store.Report{Seq: ev.Header.Seq, Digest: ev.Digest, ReceivedAt: now, JWS: []byte(submit.JWS)}
 	var err error
-	if quote != nil {
-		if r.Quote, err = attest.Encode(quote); err != nil {
+	if submit.Quote != nil {
+		if r.Quote, err = attest.Encode(submit.Quote); err != nil {
+			return nil, err
+		}
+	}
+	if submit.DKb != nil {
+		if r.DKb, err = attest.Encode(submit.DKb); err != nil {
 			return nil, err
 		}
 	}
@@ -306,7 +320,7 @@ func (s *Server) storeChange(tx *store.Tx, by string, row *store.Device, hot *st
 			return err
 		}
 		*row = *stored
-	} else if err := tx.UpdateDevice(row); err != nil {
+	} else if err := errors.Join(tx.UpdateDevice(row), replace(tx, by, row)); err != nil {
 		return err
 	}
 	fresh, err := tx.Hot(row.ID)
@@ -323,7 +337,7 @@ func (s *Server) storeChange(tx *store.Tx, by string, row *store.Device, hot *st
 
 // storeEnrolment writes a proved device: its row, where its statements stand, its
 // first report, and the reply for identical bytes, which it returns.
-func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, finish *attest.EnrolFinish, request attest.Digest) ([]byte, error) {
+func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, finish *finishing) ([]byte, error) {
 	known, err := tx.Device(d.row.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -341,14 +355,20 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 		return nil, err
 	}
 	d.hot = *hot
-	reply, err := s.enrolReply(tx, d, e)
+	reply, start, err := s.enrolReply(tx, d, e)
 	if err != nil {
 		return nil, err
 	}
 	if err := tx.PutHot(&d.hot); err != nil {
 		return nil, err
 	}
-	report, err := kept(e.Evidence, []byte(finish.JWS), finish.Quote, d.result, tx.Now())
+	if err := keepStart(tx, start); err != nil {
+		return nil, err
+	}
+	if err := keepProof(tx, d, e, finish.body); err != nil {
+		return nil, err
+	}
+	report, err := kept(e.Evidence, &attest.ReportSubmit{JWS: finish.JWS, Quote: finish.Quote}, d.result, tx.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -362,11 +382,30 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 	if err := tx.PutGrace(d.row.ID, book); err != nil {
 		return nil, err
 	}
-	if err := tx.PutEnrolment(request, d.row.ID, reply, tx.Now().Add(keptEnrolments)); err != nil {
+	if err := tx.PutEnrolment(finish.request, d.row.ID, reply, tx.Now().Add(keptEnrolments)); err != nil {
 		return nil, err
 	}
 	return reply, audit(tx, "device "+d.row.ID, "device.enrol", d.row.ID, enrolRecord{
 		State: d.row.State, Level: d.row.Level, Cause: d.row.Cause, Token: d.row.TokenID, Report: e.Evidence.Digest,
+	})
+}
+
+// finishing is the second message of an enrolment as it came.
+type finishing struct {
+	*attest.EnrolFinish
+	body    []byte
+	request attest.Digest // of body
+}
+
+// keepProof keeps what proved a device's keys, for later auditors. What the TPM
+// released is spent with the enrolment.
+func keepProof(tx *store.Tx, d *device, e *enroll.Enrolled, finish []byte) error {
+	session, err := attest.Encode(e.Session)
+	if err != nil {
+		return err
+	}
+	return tx.PutEnrolmentEvidence(d.row.ID, &store.EnrolmentEvidence{
+		DKID: d.row.Keys.DKID, At: tx.Now(), Begin: e.Session.Begin, Finish: finish, Session: session,
 	})
 }
 
@@ -384,7 +423,7 @@ type enrolRecord struct {
 
 // enrolReply makes the first answer and what the device starts with: step zero,
 // whatever it was before.
-func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte, error) {
+func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) (reply []byte, start *start, err error) {
 	ev, hot := e.Evidence, &d.hot
 	hot.Seq, hot.Last, hot.Base, hot.BootID, hot.IssuedAt = 0, ev.Digest, ev.Digest, ev.Report.BootID, ev.IssuedAt
 	hot.Request, hot.Reply, hot.Nonces = attest.Digest{}, nil, nil
@@ -396,11 +435,13 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte
 	}
 	nonce, err := s.addNonce(hot)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	d.result = verify.Appraise(verify.Input{Device: registration(&d.row), Evidence: ev, ReceivedAt: tx.Now()})
+	if d.result, start, err = s.appraise(tx, d, verify.Input{Device: registration(&d.row), Evidence: ev, ReceivedAt: tx.Now()}); err != nil {
+		return nil, nil, err
+	}
 	d.grace = s.policy.Load().NextGrace(s.inputs(d, tx.Now()))
-	reply := &attest.EnrolReply{
+	first := &attest.EnrolReply{
 		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret.Load()[:],
 		Next: attest.ReportReply{
 			Accepted: ev.Digest, State: d.row.State, Nonce: nonce, NonceS: s.nonceSeconds(),
@@ -410,11 +451,12 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) ([]byte
 	if !hot.Log.IsZero() && d.row.State == attest.Active {
 		has, err := tx.HasBootLog(hot.Log)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !has {
-			reply.Next.NeedLog = hot.Log
+			first.Next.NeedLog = hot.Log
 		}
 	}
-	return attest.Encode(reply)
+	reply, err = attest.Encode(first)
+	return reply, start, err
 }

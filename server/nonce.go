@@ -86,7 +86,7 @@ func (s *Server) status(_ *http.Request, d *device, _ []byte) (any, error) {
 }
 
 // bootLog handles POST /v1/log/{digest}: the raw bytes of the log that the last
-// quote named, kept once per digest. It is not judged here.
+// quote named, kept once per digest. The quote is judged anew with it.
 func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 	want, err := attest.ParseDigest(r.PathValue("digest"))
 	if err != nil {
@@ -107,6 +107,9 @@ func (s *Server) bootLog(r *http.Request, d *device, body []byte) (any, error) {
 		return nil, err
 	}
 	if err := s.store.Update(r.Context(), func(tx *store.Tx) error { return tx.AddBootLog(id, packed) }); err != nil {
+		return nil, err
+	}
+	if err := s.logCame(r.Context(), d, named); err != nil {
 		return nil, err
 	}
 	return struct{}{}, nil

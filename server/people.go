@@ -172,7 +172,7 @@ func (s *Server) readmitDevice(ctx context.Context, id, code, by string) error {
 	approval := Approval{Code: code}
 	apply := approval.apply(by, s.now())
 	return s.byPerson(ctx, by, id, func(row *store.Device, hot *store.Hot) error {
-		if row.State != attest.Pending || row.Cause != causeReanchor {
+		if row.State != attest.Pending || !reanchors(row.Cause) {
 			return &people.Refusal{Status: http.StatusConflict, Code: "not-waiting", Text: "This laptop does not wait because its keys changed.", Fix: "Ask the administrator how it stands."}
 		}
 		return apply(row, hot)

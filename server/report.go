@@ -33,6 +33,7 @@ func (d *device) known(now time.Time) *attest.Known {
 		Typs:   []attest.Typ{attest.TypReport, attest.TypHeartbeat},
 		Device: d.row.ID, Keys: d.keys, Now: now,
 		Seq: d.hot.Seq, Prev: d.hot.Last, LastClock: d.hot.Clock,
+		LastQuoteAt: d.hot.QuotedAt,
 		QuoteAlways: d.row.Keys.Kind == attest.KindTPM && !d.row.Keys.DKbCounter,
 		NonceIssued: func(n attest.Digest) (issued, expires time.Time, ok bool) {
 			for _, live := range d.hot.Nonces {
@@ -64,10 +65,6 @@ func (s *Server) report(r *http.Request, d *device, body []byte) (any, error) {
 	if err := read(body, submit); err != nil {
 		return nil, err
 	}
-	if submit.DKb != nil {
-		return nil, refuse(http.StatusNotImplemented, attest.CodeNotAccepted,
-			"This server does not take a new boot key yet.", "Sign with the device key and bring a quote.")
-	}
 	now := s.now()
 	ev, err := attest.Open([]byte(submit.JWS), submit.Quote, d.known(now))
 	if err == nil {
@@ -76,7 +73,43 @@ func (s *Server) report(r *http.Request, d *device, body []byte) (any, error) {
 	if err != nil {
 		return nil, s.mend(r.Context(), d, err, submit)
 	}
-	return s.accept(r.Context(), d, ev, submit, request, now)
+	key, err := d.recertified(submit, ev)
+	if err != nil {
+		return nil, err
+	}
+	return s.accept(r.Context(), d, ev, submit, key, request, now)
+}
+
+// bootKey is a new DKb that came with a statement.
+type bootKey struct {
+	key          *attest.Key
+	public       []byte
+	counterBound bool
+}
+
+// recertified checks the DKb that a statement brings; nil when it brings none. The
+// caller holds d.mu.
+func (d *device) recertified(submit *attest.ReportSubmit, ev *attest.Evidence) (*bootKey, error) {
+	if submit.DKb == nil {
+		return nil, nil
+	}
+	var ak *attest.Key
+	for _, k := range d.keys {
+		if k.Role == attest.AK {
+			ak = k
+		}
+	}
+	key, counterBound, err := attest.OpenRecertify([]byte(submit.JWS), submit.DKb, ev, ak)
+	if err != nil {
+		return nil, err
+	}
+	return &bootKey{key: key, public: submit.DKb.Public, counterBound: counterBound}, nil
+}
+
+// with returns a device's keys with another DKb.
+func (k *bootKey) with(keys []*attest.Key) []*attest.Key {
+	others := slices.DeleteFunc(slices.Clone(keys), func(old *attest.Key) bool { return old.Role == attest.DKb })
+	return append(others, k.key)
 }
 
 // acceptable checks what needs the server's own memory of the device.
@@ -191,8 +224,8 @@ const (
 
 // accept judges and decides, stores all of it in one commit, and only then lets
 // anybody see it.
-func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, submit *attest.ReportSubmit, request attest.Digest, now time.Time) (any, error) {
-	next, err := s.advance(d, ev, request, now)
+func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, submit *attest.ReportSubmit, key *bootKey, request attest.Digest, now time.Time) (any, error) {
+	next, err := s.advance(ctx, d, ev, key, request, now)
 	if err != nil {
 		return nil, err
 	}
@@ -221,11 +254,16 @@ func (s *Server) accept(ctx context.Context, d *device, ev *attest.Evidence, sub
 type after struct {
 	*device
 	answers *answers
+	key     *bootKey // its new DKb; nil when it stays
+	start   *start   // how it started; nil without a quote
 }
 
 // advance computes the next state without touching d.
-func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, now time.Time) (*after, error) {
-	next := &after{device: &device{row: d.row, hot: d.hot, grace: d.grace, bypasses: d.bypasses, tpm: d.tpm}}
+func (s *Server) advance(ctx context.Context, d *device, ev *attest.Evidence, key *bootKey, request attest.Digest, now time.Time) (*after, error) {
+	next := &after{device: &device{row: d.row, hot: d.hot, grace: d.grace, bypasses: d.bypasses, tpm: d.tpm}, key: key}
+	if key != nil {
+		next.row.Keys.DKb, next.row.Keys.DKbCounter = key.public, key.counterBound
+	}
 	hot := &next.hot
 	hot.Seq, hot.Last, hot.Request, hot.IssuedAt = ev.Header.Seq, ev.Digest, request, ev.IssuedAt
 	hot.Resync = false
@@ -243,9 +281,16 @@ func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, 
 	if _, err := s.addNonce(hot); err != nil {
 		return nil, err
 	}
-	next.result = verify.Appraise(verify.Input{
-		Device: registration(&d.row), Evidence: ev, Last: d.result, Cloned: hot.Resyncs >= clonedAfter, ReceivedAt: now,
-	})
+	in := verify.Input{Device: registration(&d.row), Evidence: ev, Last: d.result, Cloned: hot.Resyncs >= clonedAfter, ReceivedAt: now}
+	var err error
+	if ev.Measured == nil { // nothing of the store is needed
+		next.result = verify.Appraise(in)
+	} else if err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+		next.result, next.start, err = s.appraise(tx, d, in)
+		return err
+	}); err != nil {
+		return nil, err
+	}
 	next.grace = s.policy.Load().NextGrace(s.inputs(next.device, now))
 	next.answers = s.decideFor(next.device, now)
 	return next, nil
@@ -254,6 +299,9 @@ func (s *Server) advance(d *device, ev *attest.Evidence, request attest.Digest, 
 // become makes d what was stored.
 func (a *after) become(d *device) {
 	d.row, d.hot, d.result, d.grace = a.row, a.hot, a.result, a.grace
+	if a.key != nil {
+		d.keys = a.key.with(d.keys)
+	}
 	d.audited, d.wasAudited = a.answers.worst.Outcome, true
 	d.answers.Store(a.answers)
 }

@@ -18,6 +18,7 @@ import (
 	"muster/server/people"
 	"muster/server/reference"
 	"muster/server/store"
+	"muster/server/verify"
 	"muster/server/web"
 )
 
@@ -30,12 +31,18 @@ type Server struct {
 	now    func() time.Time // clock.now
 	store  *store.Store
 	meta   store.Meta
-	roots  *reference.EKRoots
+	roots  atomic.Pointer[reference.EKRoots] // of the settings and of what was imported
 	sealer *enroll.Sealer
 	fleet  fleet
 	policy atomic.Pointer[decide.Policy]
 	hosts  atomic.Pointer[hosts] // of the policy, as last asked
-	people *people.People
+	// bootRefs is what was imported, if it is newer than what the program brings.
+	bootRefs     atomic.Pointer[reference.Boot]
+	givenRoots   *reference.EKRoots // of the settings alone
+	referencesMu sync.Mutex         // held while references are replaced
+	// certificates are those of boot logs, parsed once.
+	certificates verify.Certificates
+	people       *people.People
 	// visitors are who was seen at applications; elevated who has privileged access.
 	visitors *visitors
 	elevated *elevated
@@ -107,7 +114,11 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	s.judging = make(chan struct{}, runtime.GOMAXPROCS(0))
 	s.large = make(chan struct{}, largeBodies)
 	var err error
-	if s.roots, err = config.loadEKRoots(); err != nil {
+	if s.givenRoots, err = config.loadEKRoots(); err != nil {
+		return nil, err
+	}
+	s.roots.Store(s.givenRoots)
+	if _, err := config.packSigners(); err != nil {
 		return nil, err
 	}
 	if _, _, err := loadPolicy(config.Policy); err != nil {
@@ -131,7 +142,7 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if config.visit {
 		begin = s.storedPolicy
 	}
-	for _, step := range []func(context.Context) error{begin, s.load, s.openPeople, s.openGateways} {
+	for _, step := range []func(context.Context) error{begin, s.load, s.loadReferences, s.openPeople, s.openGateways} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.store.Close())
 		}

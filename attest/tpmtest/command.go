@@ -1,6 +1,7 @@
 package tpmtest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,11 +55,14 @@ func (x *TPM) Send(command []byte) ([]byte, error) {
 // ExtendPCR extends a PCR of the SHA-256 bank with 32 bytes of one value.
 func (x *TPM) ExtendPCR(index uint32, value byte) {
 	x.t.Helper()
-	body := "\x00\x00\x00\x01\x00\x0b" // one digest, SHA-256
-	for range 32 {
-		body += string([]byte{value})
-	}
-	x.mustAuthorised(extend, index, "", body)
+	x.Extend(index, [32]byte(bytes.Repeat([]byte{value}, 32)))
+}
+
+// Extend extends a PCR of the SHA-256 bank with a digest.
+func (x *TPM) Extend(index uint32, digest [32]byte) {
+	x.t.Helper()
+	const oneSHA256 = "\x00\x00\x00\x01\x00\x0b" // TPML_DIGEST_VALUES
+	x.mustAuthorised(extend, index, "", oneSHA256+string(digest[:]))
 }
 
 // Clear clears the chip as its owner's menu in the firmware does: what hangs on

@@ -23,6 +23,7 @@ const (
 	CauseChainUnknown  Cause = "ek-chain-unknown"       // no configured root vouches for it
 	CauseWeakChain     Cause = "ek-chain-weak"          // SHA-1 signatures, which Go does not verify
 	CauseWeakKey       Cause = "ek-modulus-weak"        // CVE-2017-15361
+	CauseDenied        Cause = "ek-denied"              // the EK, or a CA in its chain, is on the deny list
 )
 
 // Candidate is a device that asks to enrol, judged as far as what it showed
@@ -107,6 +108,12 @@ func judgeTPM(begin *attest.EnrolBegin, roots *reference.EKRoots, listed func(c 
 		}
 	}
 	c.endorse(id.EK, roots)
+	if roots.Denied(c.EKHash) {
+		c.Level, c.Cause = verify.TPMUnverified, CauseDenied // with any certificate, or none
+	}
+	if c.Cause == CauseDenied {
+		return c, nil // no list admits what was denied
+	}
 	if weak, ok := c.ek.Public.(*rsa.PublicKey); ok && weakModulus(weak.N) {
 		c.Level, c.Cause = verify.TPMUnverified, CauseWeakKey
 		return c, nil
@@ -134,7 +141,12 @@ func (c *Candidate) endorse(ek *attest.EndorsementKey, roots *reference.EKRoots)
 		c.Issuer, c.CertSerial = cert.Issuer()
 		return
 	}
-	if roots.Virtual.Verify(cert.x509, extra) == nil {
+	virtual := roots.Virtual.Verify(cert.x509, extra)
+	if errors.Is(err, reference.ErrDenied) || errors.Is(virtual, reference.ErrDenied) {
+		c.Cause = CauseDenied
+		return
+	}
+	if virtual == nil {
 		c.Level, c.Cause = verify.VTPM, CauseNone
 		c.Issuer, c.CertSerial = cert.Issuer()
 		return

@@ -31,7 +31,16 @@ type Session struct {
 	// Issuer and CertSerial are the Candidate's: a verified certificate's name.
 	Issuer     string `json:"issuer,omitempty"`
 	CertSerial string `json:"cert_serial,omitempty"`
-	TokenID    string `json:"token_id,omitempty"`
+	Origin
+}
+
+// Origin is what else stands behind an enrolment.
+type Origin struct {
+	TokenID string `json:"token_id,omitempty"`
+	// Previous is the device that this system was before, as a MAC under that
+	// device's secret showed. It says that the sender has that system's state, not
+	// its TPM.
+	Previous string `json:"previous,omitempty"`
 }
 
 // Sealer seals sessions under a key that only this server's replicas have. A new
@@ -85,8 +94,8 @@ func (s *Sealer) Open(sealed []byte, now time.Time) (*Session, error) {
 // Challenge starts an enrolment: a nonce and, for a TPM, a secret that only the
 // TPM with this EK can release, and only to a key with this AK's Name
 // (TPM 2.0 Part 1 §24). It needs no TPM.
-func Challenge(c *Candidate, begin []byte, tokenID string, sealer *Sealer, now time.Time) (*attest.EnrolChallenge, error) {
-	session := &Session{Begin: begin, Issued: now, Level: c.Level, Cause: c.Cause, Issuer: c.Issuer, CertSerial: c.CertSerial, TokenID: tokenID}
+func Challenge(c *Candidate, begin []byte, origin Origin, sealer *Sealer, now time.Time) (*attest.EnrolChallenge, error) {
+	session := &Session{Begin: begin, Issued: now, Level: c.Level, Cause: c.Cause, Issuer: c.Issuer, CertSerial: c.CertSerial, Origin: origin}
 	if _, err := rand.Read(session.Nonce[:]); err != nil {
 		return nil, fmt.Errorf("making nonce: %w", err)
 	}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"muster/attest"
+	"muster/server/enroll"
+	"muster/server/store"
+)
+
+// Causes of pending after a change of anchor: of the TPM, or of the system that it
+// is bound to. Each has its own way back, which needs a person: the owner with a
+// passkey, or an approver.
+const (
+	// causeReanchor: the TPM is known, its system key is new: reinstalled, the local
+	// secret lost, or started from another disk.
+	causeReanchor = "re-anchor"
+	// causeEKChanged: the AK is known, the endorsement key is new.
+	causeEKChanged = "ek-changed"
+	// causeTPMChanged: the system is known, and so are the laptop's labels; its TPM is
+	// another.
+	causeTPMChanged = "tpm-changed"
+	// causeDiskMoved: the system is known; the machine is another.
+	causeDiskMoved = "disk-moved"
+	// causeTPMGone: the system is known and has no TPM to sign with any more.
+	causeTPMGone = "tpm-gone"
+	// causeReplaced: another device was admitted in this one's place.
+	causeReplaced = "replaced"
+)
+
+// reanchors reports whether a device waits because its anchor changed, so that its
+// owner may ask for it back.
+func reanchors(cause string) bool {
+	switch cause {
+	case causeReanchor, causeEKChanged, causeTPMChanged, causeDiskMoved, causeTPMGone:
+		return true
+	}
+	return false
+}
+
+// anchorFixes tell the person at the laptop what to do.
+var anchorFixes = map[string]string{
+	causeReanchor:   "If you installed the system anew, ask for the laptop back on your page of laptops, with the code that muster-agent status shows; if not, tell an administrator: somebody started it from another disk.",
+	causeEKChanged:  "If its firmware was updated, ask for the laptop back on your page of laptops, with the code that muster-agent status shows.",
+	causeTPMChanged: "If the mainboard was replaced, or the TPM reset in the firmware's settings, ask for the laptop back on your page of laptops, with the code that muster-agent status shows.",
+	causeDiskMoved:  "If you moved the disk, ask for the laptop back on your page of laptops, with the code that muster-agent status shows; a copy must be enrolled by itself, with a token.",
+	causeTPMGone:    "Turn the TPM on in the firmware's settings: the laptop is then what it was, by itself.",
+	causeReplaced:   "Use the laptop that took its place, or ask an administrator.",
+}
+
+// previous is the device that a beginner shows to have been: by the headers of
+// device requests, with the MAC over this body. Anything else is none.
+func (s *Server) previous(r *http.Request, body []byte) string {
+	d := s.fleet.get(r.Header.Get(attest.HeaderDevice))
+	if d == nil || !d.authentic(r.URL.Path, body, r.Header.Get(attest.HeaderMAC)) {
+		return ""
+	}
+	return d.id()
+}
+
+func (d *device) id() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.row.ID
+}
+
+// comeAgain makes a known machine that enrols once more wait. What nobody ever
+// admitted waits on for what it waited for: a second enrolment must not make it one
+// that its owner may readmit.
+func comeAgain(row *store.Device, c *enroll.Candidate) {
+	if row.State == attest.Active || reanchors(row.Cause) || row.Cause == causeReplaced {
+		row.Cause, row.CauseText = causeReanchor, "This machine was enrolled before and asks again with a new system key: it was installed anew, or started from another disk."
+		if !row.Keys.EKHash.IsZero() && row.Keys.EKHash != c.EKHash {
+			row.Cause, row.CauseText = causeEKChanged, "The TPM shows another endorsement key than before, as after an update of its firmware."
+		}
+	}
+	row.State = attest.Pending
+	row.ApprovedAt, row.ApprovedBy = time.Time{}, ""
+}
+
+// succeed makes a new device wait that shows the state of a known one on another
+// TPM, whatever it brought: the known one goes on until somebody admits this in its
+// place. It reports whether there is such a one.
+func (s *Server) succeed(tx *store.Tx, row *store.Device, e *enroll.Enrolled, begin *attest.EnrolBegin) (bool, error) {
+	if e.Session.Previous == "" {
+		return false, nil
+	}
+	before, err := tx.Device(e.Session.Previous)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if before.State == attest.Revoked {
+		return false, store.ErrRevoked // its disk in another machine is still its disk
+	}
+	if before.State == attest.Pending && !reanchors(before.Cause) && before.Cause != causeReplaced {
+		return false, nil // never admitted: nothing is taken over from it
+	}
+	if !s.againRate.allow(before.ID) {
+		return false, tooMany()
+	}
+	full, err := tx.PendingAtLeast(maxQueue)
+	if err != nil {
+		return false, err
+	}
+	if full {
+		return false, queueFull()
+	}
+	row.State, row.Predecessor = attest.Pending, before.ID
+	row.Class, row.Group, row.Owner = before.Class, before.Group, before.Owner
+	row.Cause, row.CauseText = moved(before, e.Candidate, begin)
+	return true, nil
+}
+
+// moved says how a known system comes to be on another TPM. Labels are the
+// laptop's word, so they only choose between two words for the same: pending.
+func moved(before *store.Device, c *enroll.Candidate, begin *attest.EnrolBegin) (cause, text string) {
+	same := begin.Serial != "" && begin.Serial == before.Serial || begin.UUID != "" && begin.UUID == before.UUID
+	switch {
+	case c.Kind == attest.KindSoft && before.Keys.Kind == attest.KindTPM:
+		return causeTPMGone, "This system was enrolled with a TPM and finds none now; it reports with keys in a file, which prove nothing."
+	case same:
+		return causeTPMChanged, "This laptop was enrolled with another TPM: its mainboard was replaced, or its TPM was reset by firmware."
+	}
+	return causeDiskMoved, "This system was enrolled on another machine: its disk was moved, or copied."
+}
+
+// replace ends the device in whose place another was admitted, in the same commit.
+func replace(tx *store.Tx, by string, row *store.Device) error {
+	if row.Predecessor == "" || row.State != attest.Active {
+		return nil
+	}
+	before, err := tx.Device(row.Predecessor)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil || before.State == attest.Revoked || before.Cause == causeReplaced {
+		return err
+	}
+	before.State, before.Cause, before.CauseText = attest.Pending, causeReplaced, "Device "+row.ID+" was admitted in its place."
+	before.ApprovedAt, before.ApprovedBy = time.Time{}, ""
+	if err := tx.UpdateDevice(before); err != nil {
+		return err
+	}
+	return audit(tx, by, "device.replaced", before.ID, struct {
+		By string `json:"by"`
+	}{row.ID})
+}

@@ -1,0 +1,388 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"muster/attest"
+	"muster/attest/posture"
+	"muster/server/store"
+	"muster/server/verify"
+)
+
+// Automatic approval of another way to start (DESIGN's two conditions): all hard
+// claims hold, and so many other laptops of the model show each new value in a set
+// that has been approved for so long.
+const (
+	approvedByFleet = 5
+	approvedFor     = 7 * 24 * time.Hour
+	fleetActor      = "fleet"
+)
+
+// bootInput reads what the boot evidence of a device is judged by: the log that its
+// quote named, if it is here, and the sets that it showed before.
+func (s *Server) bootInput(tx *store.Tx, d *device, named attest.Digest, quoted attest.PCRs) (verify.BootInput, error) {
+	in := verify.BootInput{References: s.bootReferences(), Levels: s.config.BootLevels, Manufacturer: d.row.TPM.Manufacturer, Missing: verify.NotJudged}
+	if d.tpm.Manufacturer != "" {
+		in.Manufacturer = d.tpm.Manufacturer
+	}
+	var err error
+	if in.Seen, err = seenSets(tx, d.row.ID); err != nil || named.IsZero() {
+		return in, err
+	}
+	log, _, err := tx.BootLog(named)
+	if errors.Is(err, store.ErrNotFound) {
+		return in, nil
+	}
+	if err != nil {
+		return in, err
+	}
+	in.Account, in.Missing = verify.ReadLog(log, quoted, &s.certificates)
+	return in, nil
+}
+
+// seenSets reads the ways in which a device started before. One that this version
+// cannot read is no reason to trust: it is left out, so that the present one is
+// another.
+func seenSets(tx *store.Tx, id string) (seen []verify.SeenSet, err error) {
+	kept, err := tx.Baselines(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil // not enrolled yet
+	}
+	for _, b := range kept {
+		k := verify.SeenSet{State: verify.BaselineState(b.State), Set: new(verify.BootSet)}
+		if json.Unmarshal(b.Set, k.Set) != nil {
+			k.Set = nil
+		}
+		seen = append(seen, k)
+	}
+	return seen, err
+}
+
+// appraise judges a statement; a quote beside it is judged with its log, and another
+// way to start is approved where the fleet vouches for it. start is nil without a
+// quote.
+func (s *Server) appraise(tx *store.Tx, d *device, in verify.Input) (r *verify.Result, start *start, err error) {
+	m := in.Evidence.Measured
+	if m == nil {
+		return verify.Appraise(in), nil, nil
+	}
+	if in.Boot, err = s.bootInput(tx, d, m.LogSHA, m.PCRs); err != nil {
+		return nil, nil, err
+	}
+	r = verify.Appraise(in)
+	if start, err = s.started(tx, d, r, &in.Boot); err == nil && start != nil && start.again {
+		r = verify.Appraise(in) // with what the fleet approved
+	}
+	return r, start, err
+}
+
+// rejudge judges the boot evidence of the last quote once more.
+func (s *Server) rejudge(tx *store.Tx, d *device) (r *verify.Result, start *start, err error) {
+	b := &d.result.Boot
+	in, err := s.bootInput(tx, d, b.LogSHA256, b.PCRs)
+	if err != nil {
+		return nil, nil, err
+	}
+	r = verify.Rejudge(d.result, &in)
+	if start, err = s.started(tx, d, r, &in); err == nil && start != nil && start.again {
+		r = verify.Rejudge(d.result, &in)
+	}
+	return r, start, err
+}
+
+// start is what the store is to keep of one way in which a device started.
+type start struct {
+	baseline store.Baseline
+	fleet    store.FleetValues
+	fresh    bool // it was never seen before, and others were
+	kept     bool // the store has it as it is
+	again    bool // the fleet approved it: judge once more
+	changes  []verify.BootChange
+}
+
+// started makes that of a judged Result; nil when there is no set yet. An approval
+// by the fleet is put into in.Seen.
+func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.BootInput) (*start, error) {
+	if r.Boot.Set == nil {
+		return nil, nil
+	}
+	set, err := json.Marshal(r.Boot.Set)
+	if err != nil {
+		return nil, err
+	}
+	st := &start{changes: r.Boot.Changes, baseline: store.Baseline{
+		Device: d.row.ID, Key: r.Boot.SetKey, Set: set, State: store.BaselineNew, FirstSeen: tx.Now(), LastSeen: tx.Now(),
+	}}
+	if err := st.takeOver(tx, r); err != nil {
+		return nil, err
+	}
+	st.fleet = store.FleetValues{Device: d.row.ID, Model: modelOf(r), Counts: r.Tier != verify.Contraindicated && r.Boot.Claims.BootChain.State == posture.Yes}
+	for name, value := range r.Boot.Set.Components() {
+		st.fleet.Values = append(st.fleet.Values, store.BootValue{Component: name, Value: value})
+	}
+	slices.SortFunc(st.fleet.Values, func(a, b store.BootValue) int { return strings.Compare(a.Component, b.Component) })
+	if st.baseline.State == store.BaselineDrifted {
+		if err := s.askFleet(tx, d, st, r, in); err != nil {
+			return nil, err
+		}
+	}
+	if st.baseline.State == store.BaselineApproved {
+		if st.fleet.ApprovedSince = st.baseline.DecidedAt; st.fleet.ApprovedSince.IsZero() {
+			st.fleet.ApprovedSince = tx.Now()
+		}
+	}
+	return st, nil
+}
+
+// takeOver carries on what was decided of the same set before. A set whose log came
+// only now is the same as the one without.
+func (st *start) takeOver(tx *store.Tx, r *verify.Result) error {
+	kept, err := tx.Baselines(st.baseline.Device)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	var same *store.Baseline
+	for _, b := range kept {
+		set := new(verify.BootSet)
+		if json.Unmarshal(b.Set, set) != nil || !set.Same(r.Boot.Set) {
+			continue
+		}
+		if b.Key == st.baseline.Key {
+			same = b
+			break
+		}
+		if same == nil {
+			same = b
+		}
+	}
+	switch {
+	case same != nil:
+		st.baseline.State, st.baseline.FirstSeen = same.State, same.FirstSeen
+		st.baseline.DecidedAt, st.baseline.DecidedBy, st.baseline.Why = same.DecidedAt, same.DecidedBy, same.Why
+		st.kept = same.Key == st.baseline.Key
+	case len(kept) > 0:
+		st.baseline.State, st.fresh = store.BaselineDrifted, true
+	}
+	return nil
+}
+
+// askFleet approves another way to start without a person, under the two conditions.
+func (s *Server) askFleet(tx *store.Tx, d *device, st *start, r *verify.Result, in *verify.BootInput) error {
+	if r.Boot.Claims.BootChain.State != posture.Yes || r.Tier == verify.Contraindicated || st.fleet.Model == "" {
+		return nil
+	}
+	var why []string
+	changed := make(map[string]bool)
+	for _, c := range r.Boot.Changes {
+		changed[c.Component] = true
+	}
+	if len(changed) == 0 {
+		return nil // with nothing to compare, nothing is vouched for
+	}
+	for _, v := range st.fleet.Values {
+		if !changed[v.Component] {
+			continue
+		}
+		p, err := tx.Prevalence(st.fleet.Model, d.row.ID, v, tx.Now().Add(-approvedFor))
+		if err != nil {
+			return err
+		}
+		if p.Approved < approvedByFleet {
+			return nil
+		}
+		why = append(why, fmt.Sprintf("%s: %d of %d laptops of this model show it, %d approved for a week", v.Component, p.Shows, p.Of, p.Approved))
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	st.baseline.State, st.baseline.DecidedAt, st.baseline.DecidedBy = store.BaselineApproved, tx.Now(), fleetActor
+	st.baseline.Why, st.again, st.kept = strings.Join(why, "; "), true, false
+	in.Seen = append([]verify.SeenSet{{State: verify.BaselineApproved, Set: r.Boot.Set}}, in.Seen...)
+	return nil
+}
+
+// maxModel bounds what a report calls its model.
+const maxModel = 200
+
+// modelOf names a laptop's model for comparison with others; empty when its report
+// does not say.
+func modelOf(r *verify.Result) string {
+	h := &r.Claims.Hardware
+	if h.State != posture.Yes || h.Detail.Vendor == "" || h.Detail.Model == "" {
+		return ""
+	}
+	model := h.Detail.Vendor + " " + h.Detail.Model
+	return model[:min(len(model), maxModel)]
+}
+
+// driftRecord is what the audit log keeps of a start.
+type driftRecord struct {
+	Set     attest.Digest       `json:"set"`
+	State   store.BaselineState `json:"state"`
+	Changes []string            `json:"changes,omitempty"`
+	Why     string              `json:"why,omitempty"`
+}
+
+// keepStart writes how a device started, in the commit of what was judged.
+func keepStart(tx *store.Tx, st *start) error {
+	if st == nil {
+		return nil
+	}
+	if err := tx.PutBaseline(&st.baseline); err != nil {
+		return err
+	}
+	if err := tx.SetFleetValues(&st.fleet); err != nil {
+		return err
+	}
+	if !st.fresh && !st.again {
+		return nil
+	}
+	record := driftRecord{Set: st.baseline.Key, State: st.baseline.State, Why: st.baseline.Why}
+	for _, c := range st.changes {
+		record.Changes = append(record.Changes, c.Text)
+	}
+	return audit(tx, "device "+st.baseline.Device, "device.boot-"+string(st.baseline.State), st.baseline.Device, record)
+}
+
+// logCame judges the last quote anew when the log that it named arrived.
+func (s *Server) logCame(ctx context.Context, d *device, digest attest.Digest) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return err
+	}
+	if d.result == nil || d.result.Boot.LogSHA256 != digest {
+		return nil
+	}
+	return s.judgeAgain(ctx, d)
+}
+
+// judgeAgain judges the boot evidence that a device showed last anew, keeps how it
+// started, and decides anew. The caller holds d.mu.
+func (s *Server) judgeAgain(ctx context.Context, d *device) error {
+	var r *verify.Result
+	var st *start
+	err := s.store.View(ctx, func(tx *store.Tx) (err error) { // comparing with the fleet reads much
+		r, st, err = s.rejudge(tx, d)
+		return err
+	})
+	if err == nil && st != nil && !st.kept {
+		err = s.store.Update(ctx, func(tx *store.Tx) error { return keepStart(tx, st) })
+	}
+	if err != nil {
+		return fmt.Errorf("judging boot evidence of device %s: %w", d.row.ID, err)
+	}
+	d.result = r
+	s.decideFor(d, s.now())
+	s.elevated.wake()
+	return nil
+}
+
+// judgeAll judges every device's boot evidence anew, after references changed. A
+// device that cannot be judged keeps what it had, and is told in the log.
+func (s *Server) judgeAll(ctx context.Context) {
+	for id, d := range s.fleet.all() {
+		if ctx.Err() != nil {
+			return
+		}
+		d.mu.Lock()
+		err := s.refresh(d)
+		if err == nil && d.result != nil && !d.result.QuotedAt.IsZero() {
+			err = s.judgeAgain(ctx, d)
+		}
+		d.mu.Unlock()
+		if err != nil {
+			s.log.Error("boot evidence not judged again", "device", id, "error", err)
+		}
+	}
+	s.lookNow(ctx)
+}
+
+// outdated tells a stored Result that was judged by other references, or before its
+// log arrived: it is judged again when the server starts.
+func (s *Server) outdated(r *verify.Result) bool {
+	return !r.QuotedAt.IsZero() && (r.Boot.Reason == verify.NotJudged || r.Boot.References != s.bootReferences().Number || r.Boot.SetKey.IsZero())
+}
+
+// decideBaseline is an administrator's word on a way to start.
+func (s *Server) decideBaseline(ctx context.Context, by, id string, key attest.Digest, approve bool) error {
+	d := s.fleet.get(id)
+	if d == nil {
+		return store.ErrNotFound
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := s.refresh(d); err != nil {
+		return err
+	}
+	state := store.BaselineRefused
+	if approve {
+		state = store.BaselineApproved
+	}
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		kept, err := tx.Baselines(id)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(kept, func(b *store.Baseline) bool { return b.Key == key })
+		if at < 0 {
+			return store.ErrNotFound
+		}
+		b := kept[at]
+		b.State, b.DecidedAt, b.DecidedBy, b.Why = state, tx.Now(), by, ""
+		if err := tx.PutBaseline(b); err != nil {
+			return err
+		}
+		return audit(tx, by, "device.boot-"+string(state), id, driftRecord{Set: key, State: state})
+	})
+	if err != nil || d.result == nil || d.result.QuotedAt.IsZero() {
+		return err
+	}
+	if err := s.judgeAgain(ctx, d); err != nil {
+		return err
+	}
+	s.lookNow(ctx)
+	return nil
+}
+
+// everywhere lists the devices that start in the same way and wait for a word on it.
+func (s *Server) everywhere(key attest.Digest) (ids []string) {
+	for id, d := range s.fleet.all() {
+		d.mu.Lock()
+		if d.result != nil && d.result.Boot.SetKey == key && d.result.Boot.Baseline.State == posture.No {
+			ids = append(ids, id)
+		}
+		d.mu.Unlock()
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// prevalences tells for each component how common the device's present values are.
+func (s *Server) prevalences(ctx context.Context, d *device) (map[string]store.Prevalence, error) {
+	d.mu.Lock()
+	r := d.result
+	d.mu.Unlock()
+	found := make(map[string]store.Prevalence)
+	if r == nil || r.Boot.Set == nil || modelOf(r) == "" {
+		return found, nil
+	}
+	err := s.store.View(ctx, func(tx *store.Tx) error {
+		for _, name := range slices.Sorted(maps.Keys(r.Boot.Set.Components())) {
+			p, err := tx.Prevalence(modelOf(r), d.row.ID, store.BootValue{Component: name, Value: r.Boot.Set.Components()[name]}, tx.Now().Add(-approvedFor))
+			if err != nil {
+				return err
+			}
+			found[name] = p
+		}
+		return nil
+	})
+	return found, err
+}
