@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -104,6 +103,8 @@ type start struct {
 	fresh    bool // it was never seen before, and others were
 	kept     bool // the store has it as it is
 	again    bool // the fleet approved it: judge once more
+	expected bool // it is what Microsoft rolls out to every machine
+	laptop   string
 	changes  []verify.BootChange
 }
 
@@ -117,7 +118,7 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 	if err != nil {
 		return nil, err
 	}
-	st := &start{changes: r.Boot.Changes, baseline: store.Baseline{
+	st := &start{changes: r.Boot.Changes, expected: r.Boot.Expected(), laptop: d.row.Name, baseline: store.Baseline{
 		Device: d.row.ID, Key: r.Boot.SetKey, Set: set, State: store.BaselineNew, FirstSeen: tx.Now(), LastSeen: tx.Now(),
 	}}
 	if err := st.takeOver(tx, r); err != nil {
@@ -138,7 +139,16 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 			st.fleet.ApprovedSince = tx.Now()
 		}
 	}
+	was, err := tx.FleetValues(d.row.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	st.kept = st.kept && err == nil && sameValues(&st.fleet, was)
 	return st, nil
+}
+
+func sameValues(a, b *store.FleetValues) bool {
+	return a.Model == b.Model && a.Counts == b.Counts && a.ApprovedSince.Equal(b.ApprovedSince) && slices.Equal(a.Values, b.Values)
 }
 
 // takeOver carries on what was decided of the same set before. A set whose log came
@@ -231,7 +241,7 @@ type driftRecord struct {
 }
 
 // keepStart writes how a device started, in the commit of what was judged.
-func keepStart(tx *store.Tx, st *start) error {
+func (s *Server) keepStart(tx *store.Tx, st *start) error {
 	if st == nil {
 		return nil
 	}
@@ -247,6 +257,9 @@ func keepStart(tx *store.Tx, st *start) error {
 	record := driftRecord{Set: st.baseline.Key, State: st.baseline.State, Why: st.baseline.Why}
 	for _, c := range st.changes {
 		record.Changes = append(record.Changes, c.Text)
+	}
+	if err := s.tellDrift(tx, st, record.Changes); err != nil {
+		return err
 	}
 	return audit(tx, "device "+st.baseline.Device, "device.boot-"+string(st.baseline.State), st.baseline.Device, record)
 }
@@ -274,7 +287,7 @@ func (s *Server) judgeAgain(ctx context.Context, d *device) error {
 		return err
 	})
 	if err == nil && st != nil && !st.kept {
-		err = s.store.Update(ctx, func(tx *store.Tx) error { return keepStart(tx, st) })
+		err = s.store.Update(ctx, func(tx *store.Tx) error { return s.keepStart(tx, st) })
 	}
 	if err != nil {
 		return fmt.Errorf("judging boot evidence of device %s: %w", d.row.ID, err)
@@ -305,10 +318,22 @@ func (s *Server) judgeAll(ctx context.Context) {
 	s.lookNow(ctx)
 }
 
-// outdated tells a stored Result that was judged by other references, or before its
-// log arrived: it is judged again when the server starts.
-func (s *Server) outdated(r *verify.Result) bool {
-	return !r.QuotedAt.IsZero() && (r.Boot.Reason == verify.NotJudged || r.Boot.References != s.bootReferences().Number || r.Boot.SetKey.IsZero())
+// outdated tells a stored Result that was judged by other references, before its
+// log arrived, or before somebody's word on how the device starts: it is judged
+// again when it is read.
+func (s *Server) outdated(tx *store.Tx, id string, r *verify.Result) (bool, error) {
+	if r.QuotedAt.IsZero() {
+		return false, nil
+	}
+	if r.Boot.Reason == verify.NotJudged || r.Boot.References != s.bootReferences().Number || r.Boot.SetKey.IsZero() {
+		return true, nil
+	}
+	kept, err := tx.Baselines(id)
+	if err != nil {
+		return false, err
+	}
+	at := slices.IndexFunc(kept, func(b *store.Baseline) bool { return b.Key == r.Boot.SetKey })
+	return at < 0 || string(kept[at].State) != string(r.Boot.Standing), nil
 }
 
 // decideBaseline is an administrator's word on a way to start.
@@ -356,33 +381,11 @@ func (s *Server) decideBaseline(ctx context.Context, by, id string, key attest.D
 func (s *Server) everywhere(key attest.Digest) (ids []string) {
 	for id, d := range s.fleet.all() {
 		d.mu.Lock()
-		if d.result != nil && d.result.Boot.SetKey == key && d.result.Boot.Baseline.State == posture.No {
+		if d.result != nil && d.result.Boot.SetKey == key && d.result.Boot.Baseline.Reason == verify.BootDrifted {
 			ids = append(ids, id)
 		}
 		d.mu.Unlock()
 	}
 	slices.Sort(ids)
 	return ids
-}
-
-// prevalences tells for each component how common the device's present values are.
-func (s *Server) prevalences(ctx context.Context, d *device) (map[string]store.Prevalence, error) {
-	d.mu.Lock()
-	r := d.result
-	d.mu.Unlock()
-	found := make(map[string]store.Prevalence)
-	if r == nil || r.Boot.Set == nil || modelOf(r) == "" {
-		return found, nil
-	}
-	err := s.store.View(ctx, func(tx *store.Tx) error {
-		for _, name := range slices.Sorted(maps.Keys(r.Boot.Set.Components())) {
-			p, err := tx.Prevalence(modelOf(r), d.row.ID, store.BootValue{Component: name, Value: r.Boot.Set.Components()[name]}, tx.Now().Add(-approvedFor))
-			if err != nil {
-				return err
-			}
-			found[name] = p
-		}
-		return nil
-	})
-	return found, err
 }

@@ -129,7 +129,11 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 	// Heartbeats confirm claims without a report of their own; the hot row has
 	// their time.
 	d.result.IssuedAt, d.result.QuotedAt = hot.IssuedAt, hot.QuotedAt
-	if s.outdated(d.result) {
+	old, err := s.outdated(tx, row.ID, d.result)
+	if err != nil {
+		return nil, err
+	}
+	if old {
 		// What is kept then is written with the next quote; until that it is as judged now.
 		if d.result, _, err = s.rejudge(tx, d); err != nil {
 			return nil, err
@@ -242,7 +246,7 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 				return err
 			}
 		}
-		if err := keepStart(tx, next.start); err != nil {
+		if err := s.keepStart(tx, next.start); err != nil {
 			return err
 		}
 		if report != nil {
@@ -362,7 +366,7 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 	if err := tx.PutHot(&d.hot); err != nil {
 		return nil, err
 	}
-	if err := keepStart(tx, start); err != nil {
+	if err := s.keepStart(tx, start); err != nil {
 		return nil, err
 	}
 	if err := keepProof(tx, d, e, finish.body); err != nil {

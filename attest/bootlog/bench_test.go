@@ -44,6 +44,14 @@ func TestLong(t *testing.T) {
 	if n := testing.AllocsPerRun(50, func() { account() }); n > 40 {
 		t.Errorf("%v allocations, at most 40", n)
 	}
+	hashes := 0
+	if n := testing.AllocsPerRun(50, func() {
+		for h := range a.DBX.Value.Hashes() {
+			hashes += int(h[0] & 1)
+		}
+	}); n != 0 || hashes == 0 {
+		t.Errorf("%v allocations for the hashes of dbx, of which %d", n, hashes)
+	}
 }
 
 func BenchmarkParse(b *testing.B) {

@@ -84,6 +84,9 @@ func betterWindows(before, after Fact[Windows]) (found []string) {
 			continue // Resumed: which of two starts it describes
 		}
 		known := is.Field(i).FieldByName("Known").Bool()
+		if value := is.Field(i).FieldByName("Value"); value.Kind() == reflect.Bool && value.Bool() == badOfWindows(name) {
+			continue
+		}
 		same := was.Field(i).FieldByName("Known").Bool() &&
 			reflect.DeepEqual(was.Field(i).FieldByName("Value").Interface(), is.Field(i).FieldByName("Value").Interface())
 		if known && !same {
@@ -91,6 +94,15 @@ func betterWindows(before, after Fact[Windows]) (found []string) {
 		}
 	}
 	return found
+}
+
+// badOfWindows is the value of a fact of Windows that nobody gains by.
+func badOfWindows(name string) bool {
+	switch name {
+	case "CodeIntegrity", "VBS", "HVCI", "ELAM":
+		return false
+	}
+	return true
 }
 
 // hidden tells whether a fact that was known is told as if nobody had ever said it.

@@ -61,8 +61,9 @@ type Account struct {
 	SBAT Fact[string]
 	// MOK is all that shim's MokList held: what the machine's owner enrolled, and the
 	// certificate of shim's own maker, which shim puts first (PCR 14). shim logs only
-	// its hash; so it is known when PCR 14 is empty, when shim measured the entry that
-	// stands for none, or when it is the one certificate of a shim that used it.
+	// its hash; so it is known when it was the entry that stands for none, or the one
+	// certificate of a shim that used it. It is known and empty when PCR 14 is empty,
+	// or begins with something else that is bound: then shim measured none.
 	MOK Fact[Keys]
 	// MOKOff: the machine's owner turned shim's verification off (shim's MokSBState,
 	// PCR 7). It is known and false under the condition of Authorities.

@@ -8,11 +8,11 @@ const ownerPCR = 14
 // maxOwnerTries bounds how many certificates are tried as shim's own.
 const maxOwnerTries = 8
 
-// readOwner reads the machine owner's list. shim extends the list's hash and logs
-// only its name, which nothing binds; so the list is known when it is one of those
-// that can be made again: the entry that shim puts into an empty list, or the one
-// certificate of its maker, which vouched for a program in PCR 7. shim measures the
-// list first of all.
+// readOwner reads the machine owner's list. shim measures it first of all, extends
+// the list's hash and logs only its name, which nothing binds; so the list is known
+// when it is one of those that can be made again: the entry that shim puts into an
+// empty list, or the one certificate of its maker, which vouched for a program in PCR
+// 7. What is bound and is no list was not measured by shim.
 func readOwner(w *working, candidates [][]byte) Fact[Keys] {
 	if w.pcrs[ownerPCR] == Empty {
 		return known(ownerPCR, 0, Keys{SHA256: sha256.Sum256(nil)})
@@ -21,18 +21,27 @@ func readOwner(w *working, candidates [][]byte) Fact[Keys] {
 		return unknown[Keys](NotReplayed)
 	}
 	first := &w.steps(ownerPCR)[0]
+	event := int(first.number)
 	none := sha256.Sum256(nil)
 	list := oneEntry(make([]byte, 0, 2048), kindSHA256, none[:])
 	if w.hashesTo(list, w.digest(first)) {
-		return known(ownerPCR, int(first.number), Keys{SHA256: sha256.Sum256(list)})
+		return known(ownerPCR, event, Keys{SHA256: sha256.Sum256(list)})
 	}
 	for _, der := range candidates {
 		list = oneEntry(list[:0], kindX509, der)
 		if w.hashesTo(list, w.digest(first)) {
-			keys := Keys{SHA256: sha256.Sum256(list), Certificates: make([]*Certificate, 0, 1)}
-			keys.Certificates = append(keys.Certificates, w.certs.read(der))
-			return known(ownerPCR, int(first.number), keys)
+			c := content{variable: variable{data: list}}
+			c.readLists(w.certs)
+			return known(ownerPCR, event, c.keys)
 		}
 	}
-	return unknown[Keys](Unbound)
+	body, bound := w.body(first)
+	if !bound {
+		return unknown[Keys](Unbound)
+	}
+	c := content{variable: variable{data: body}}
+	if !c.readLists(w.certs) {
+		return known(ownerPCR, event, Keys{SHA256: sha256.Sum256(nil)})
+	}
+	return known(ownerPCR, event, c.keys)
 }

@@ -22,6 +22,7 @@ type policy struct {
 	odd         bool        // firmware measured an authority that cannot be read
 	mokOff      bool        // shim's verification was turned off
 	mokOffAt    int
+	byShim      bool // shim vouched for something
 	// candidates are certificates that shim vouched with: its MokList may be one.
 	candidates [][]byte
 }
@@ -118,7 +119,7 @@ func (p *policy) statement(c *content, event int) {
 		if c.shape == listData {
 			a.DBX = known(secureBootPCR, event, c.revocations())
 		}
-	case c.shape == authorityData:
+	case c.shape == authorityData && (v.vendor == securityVendor || c.authority.Certificate != nil):
 		// Firmware measures the whole of db, and, under the same name, the one entry
 		// that vouched for a driver.
 		p.early = vouch(p.early, c, event, true)
@@ -190,8 +191,11 @@ func (p *policy) understood(c *content, event int) bool {
 	case c.shape != authorityData:
 		return false
 	}
-	if der := certificateOf(v.data); der != nil && v.vendor == shimVendor && len(p.candidates) < maxOwnerTries {
-		p.candidates = append(p.candidates, der)
+	if v.vendor == shimVendor || v.is(securityVendor, "vendor_db") {
+		p.byShim = true
+		if der := certificateOf(v.data); der != nil && len(p.candidates) < maxOwnerTries {
+			p.candidates = append(p.candidates, der)
+		}
 	}
 	p.authorities = vouch(p.authorities, c, event, false)
 	return true
@@ -200,7 +204,7 @@ func (p *policy) understood(c *content, event int) bool {
 // sbat takes shim's level. shim measures it before it verifies anything: what comes
 // after shim's own authorities is not shim's.
 func (p *policy) sbat(v *variable, event int) {
-	if !open(&p.a.SBAT) || len(p.candidates) > 0 {
+	if !open(&p.a.SBAT) || p.byShim {
 		return
 	}
 	p.a.SBAT.Reason = Unreadable

@@ -2,6 +2,7 @@ package bootlog
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 )
 
@@ -110,5 +111,31 @@ func TestReals(t *testing.T) {
 				t.Errorf("%s, %s: %+v", r.name, bank, a)
 			}
 		}
+	}
+}
+
+// TestOldFormat: a log of SHA-1's format says the same under SHA-1 values, and nothing
+// under those of another bank.
+func TestOldFormat(t *testing.T) {
+	body := uefi(globalVendor, "SecureBoot", []byte{1})
+	b := slices.Concat(
+		oldEvent(0, noAction, nil, []byte("Spec ID Event02\x00")),
+		oldEvent(7, kindVariable, body, body),
+		oldEvent(7, kindSeparator, make([]byte, 4), make([]byte, 4)),
+		oldEvent(4, kindSeparator, make([]byte, 4), make([]byte, 4)),
+		oldEvent(4, kindProgram, []byte("MZ"), image("grub")),
+	)
+	l := parsed(t, b)
+	values := matching(l, SHA1, 0)
+	a := l.Account(SHA1, values, nil)
+	if !a.SecureBoot.Value || a.SecureBoot.Event != 1 || a.PCRs[7] != Match || len(a.Applications.Value) != 1 {
+		t.Errorf("%+v", a)
+	}
+	values[7][0] ^= 1
+	if a := l.Account(SHA1, values, nil); a.SecureBoot.Known || a.PCRs[7] != Mismatch {
+		t.Errorf("another value: %+v", a.SecureBoot)
+	}
+	if a := l.Account(SHA256, matching(l, SHA256, 1<<7), nil); a.SecureBoot.Known || a.PCRs[7] != Unlogged || a.PCRs[4] != Empty {
+		t.Errorf("another bank: %+v, %s, %s", a.SecureBoot, a.PCRs[7], a.PCRs[4])
 	}
 }

@@ -98,8 +98,8 @@ const (
 	authorityData
 )
 
-// readContent reads a bound body. Only the vendors of keys are read further: a
-// variable named db is either the lists or, as an authority, one entry of them.
+// readContent reads a bound body. Only the data tells the shape: a variable named db
+// is the lists or, as an authority, one entry of them.
 func readContent(body []byte, certs *Certificates) *content {
 	c := &content{body: body}
 	var ok bool
@@ -107,9 +107,12 @@ func readContent(body []byte, certs *Certificates) *content {
 		return c
 	}
 	c.shape = otherData
+	if certificateOf(c.variable.data) != nil {
+		c.tried = 1
+	}
 	if c.authority, ok = readAuthority(c.variable.data, certs); ok {
 		c.authority.Variable = c.variable.title()
-		c.shape, c.tried = authorityData, 1
+		c.shape = authorityData
 	} else if c.readLists(certs) {
 		c.shape = listData
 	}

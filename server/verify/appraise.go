@@ -23,6 +23,7 @@ const (
 const (
 	FindingClockSkew  = "clock-skew"
 	FindingTPMCleared = "tpm-cleared"
+	FindingClockFell  = "tpm-clock-fell"
 	FindingCloned     = "cloned"
 )
 
@@ -114,6 +115,10 @@ func (r *Result) notice(in Input, collected time.Time) {
 	if in.Evidence.Cleared {
 		r.find(FindingTPMCleared, Warning, "The TPM was cleared since the last report.",
 			"If nobody in charge did this, revoke the device and enrol it again.")
+	}
+	if in.Evidence.ClockFell {
+		r.find(FindingClockFell, Warning, "The TPM's clock went back over a start, as a virtual TPM's does that lost its power, or was set back to an earlier state.",
+			"If it is a virtual machine, see that nobody set it back to a snapshot; on a laptop, let it be looked at.")
 	}
 	if in.Cloned {
 		r.find(FindingCloned, Contraindicated, "Two systems report with this device's keys and state.",

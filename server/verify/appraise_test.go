@@ -135,6 +135,7 @@ func TestFindings(t *testing.T) {
 	}{
 		FindingClockSkew:  {func(in *Input) { in.ReceivedAt = noon.Add(MaxSkew + time.Second) }, Warning},
 		FindingTPMCleared: {func(in *Input) { in.Evidence.Cleared = true }, Warning},
+		FindingClockFell:  {func(in *Input) { in.Evidence.ClockFell = true }, Warning},
 		FindingCloned:     {func(in *Input) { in.Cloned = true }, Contraindicated},
 	} {
 		r := appraise(test.change)

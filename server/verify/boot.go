@@ -73,8 +73,12 @@ type Boot struct {
 	Status map[uint8]string `json:"status,omitempty"`
 	// Claims are what the log says, as far as the quote confirms it.
 	Claims BootClaims `json:"claims"`
+	// Platform is the system that was measured; empty where nothing tells it.
+	Platform posture.Platform `json:"platform,omitempty"`
 	// Baseline: yes when this way to start is the first that was seen, or approved.
 	Baseline posture.Claim `json:"baseline"`
+	// Standing is where this way stood with the people in charge when it was judged.
+	Standing BaselineState `json:"standing,omitempty"`
 	// SetKey names this way to start; zero before a quote, or while its log is on the
 	// way. Changes are what differs from the approved or first one, where it drifted.
 	SetKey  attest.Digest `json:"set_key,omitzero"`
@@ -146,7 +150,7 @@ func (r *Result) judgeBoot(in *BootInput) {
 	}
 	b.References = refs.Number
 	b.Claim = posture.Claim{Reason: in.Missing, Source: posture.Measured, ObservedAt: r.QuotedAt}
-	b.Status, b.Set, b.SetKey, b.Changes = nil, nil, attest.Digest{}, nil
+	b.Status, b.Set, b.SetKey, b.Changes, b.Platform = nil, nil, attest.Digest{}, nil, ""
 	b.Baseline = posture.Claim{Reason: NoQuote, Source: posture.Measured, ObservedAt: r.QuotedAt}
 	switch {
 	case r.QuotedAt.IsZero():
@@ -163,6 +167,7 @@ func (r *Result) judgeBoot(in *BootInput) {
 		b.Claims = noBoot(r.QuotedAt, b.Reason)
 	} else {
 		b.Claims = judgeBoot(in.Account, refs, in.Levels, r.QuotedAt)
+		b.Platform = system(in.Account, refs, &b.Claims)
 		b.Status = make(map[uint8]string, len(b.PCRs))
 		for i := range b.PCRs {
 			if int(i) < len(in.Account.PCRs) {
@@ -180,31 +185,32 @@ func (r *Result) judgeBoot(in *BootInput) {
 // compare finds the set among those that were seen. The nearest approved one, or
 // else the first, is what a new one differs from.
 func (b *Boot) compare(seen []SeenSet, refs *reference.Boot) {
-	b.Baseline.State, b.Baseline.Reason = yes, ""
-	var like *SeenSet
+	var like, same *SeenSet
 	for i := range seen {
 		k := &seen[i]
-		if k.Set == nil {
-			continue
-		}
-		if k.Set.Same(b.Set) {
-			switch k.State {
-			case BaselineApproved, BaselineFirst:
-				return
-			case BaselineRefused:
-				b.Baseline.State, b.Baseline.Reason = no, BootRefused
-			default:
-				b.Baseline.State, b.Baseline.Reason = no, BootDrifted
-			}
-		}
-		if like == nil && (k.State == BaselineApproved || k.State == BaselineFirst) {
+		switch {
+		case k.Set == nil:
+		case k.Set.Same(b.Set) && same == nil:
+			same = k
+		case like == nil && (k.State == BaselineApproved || k.State == BaselineFirst):
 			like = k
 		}
 	}
-	if len(seen) == 0 {
-		return
+	switch {
+	case same != nil:
+		b.Standing = same.State
+	case len(seen) == 0:
+		b.Standing = BaselineFirst
+	default:
+		b.Standing = BaselineDrifted
 	}
-	if b.Baseline.State == yes {
+	switch b.Standing {
+	case BaselineFirst, BaselineApproved:
+		b.Baseline.State, b.Baseline.Reason = yes, ""
+		return
+	case BaselineRefused:
+		b.Baseline.State, b.Baseline.Reason = no, BootRefused
+	default:
 		b.Baseline.State, b.Baseline.Reason = no, BootDrifted
 	}
 	if like != nil {
@@ -292,6 +298,7 @@ type Reported struct {
 func (r *Result) join() {
 	c, m := &r.Claims, &r.Boot.Claims
 	r.Reported = &Reported{SecureBoot: c.SecureBoot.Claim, BootSecurity: c.BootSecurity.Claim}
+	r.otherSystem()
 	lies := false
 	said := c.SecureBoot.Detail.Enabled
 	if said == posture.Unknown {

@@ -134,6 +134,12 @@ func (s *BootSet) Key() attest.Digest {
 
 var componentOrder = [...]string{ComponentFirmware, ComponentPK, ComponentKEK, ComponentDB, ComponentApplications, ComponentAuthorities, ComponentRaw}
 
+// ComponentNames are all of them, in the order in which they are told.
+func ComponentNames() []string {
+	names := componentOrder
+	return names[:]
+}
+
 func hashOf(name string, digests []attest.Digest) (d attest.Digest) {
 	h := sha256.New()
 	h.Write([]byte("muster/boot-set/1"))
@@ -227,6 +233,17 @@ func expected(name string, p Part, refs *reference.Boot) bool {
 func microsoft(p Part, refs *reference.Boot) bool {
 	a, ok := refs.Authority(p.Digest)
 	return ok && (a.Kind == reference.WindowsCA || a.Kind == reference.UEFICA || a.Kind == reference.KeyExchange)
+}
+
+// ComponentTitle names a component for people.
+func ComponentTitle(component string) string {
+	switch component {
+	case ComponentFirmware:
+		return "firmware"
+	case ComponentRaw:
+		return "the registers"
+	}
+	return title(component)
 }
 
 func title(component string) string {
