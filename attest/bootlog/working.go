@@ -31,7 +31,7 @@ const (
 	noMark      mark = iota
 	separator        // EV_SEPARATOR of 0 or 0xFFFFFFFF (PFP §10.4.1)
 	failure          // EV_SEPARATOR of 1: firmware met an error
-	wbclDivider      // Windows' "WBCL" before its loader's own events
+	wbclDivider      // Windows' "WBCL" behind its loader's own events
 )
 
 // tie tells whether a step's body hashes to its digest. A body is hashed at most

@@ -149,9 +149,7 @@ func (c *chip) activate(ak, ek *object, template *ekTemplate, blob, secret []byt
 	auth := ek.withPolicy(session)
 	switch {
 	case err == nil && template.branches != nil:
-		_, err = tpm2.PolicyOr{
-			PolicySession: session.Handle(), PHashList: tpm2.TPMLDigest{Digests: template.branches},
-		}.Execute(c.wire)
+		_, err = c.plain(tpm2.TPMCCPolicyOR, append(words(uint32(session.Handle())), template.branches...))
 	case isClosed(err) && template.branches != nil:
 		// Keys of the high range take their own empty authorisation too.
 		auth, err = ek.withPassword(), nil

@@ -89,28 +89,19 @@ func (c *chip) policySession(alg tpm2.TPMIAlgHash) (session tpm2.Session, end fu
 // v0.9.8 has the command code alone (TPM 2.0 Part 3 §23.9).
 func (c *chip) policyCounter(session tpm2.TPMHandle, value uint32) error {
 	operand := attest.CounterOperand(value)
-	b := binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMSTNoSessions))
-	b = binary.BigEndian.AppendUint32(b, uint32(headerSize+4+2+len(operand)+2+2))
-	b = binary.BigEndian.AppendUint32(b, uint32(tpm2.TPMCCPolicyCounterTimer))
-	b = binary.BigEndian.AppendUint32(b, uint32(session))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(operand)))
+	b := binary.BigEndian.AppendUint16(words(uint32(session)), uint16(len(operand)))
 	b = append(b, operand...)
 	b = binary.BigEndian.AppendUint16(b, 16) // offset of resetCount in TPMS_TIME_INFO
 	b = binary.BigEndian.AppendUint16(b, uint16(tpm2.TPMEOEq))
-	response, err := c.wire.Send(b)
-	if err != nil {
-		return err
-	}
-	if rc := tpm2.TPMRC(binary.BigEndian.Uint32(response[6:])); rc != tpm2.TPMRCSuccess {
-		return rc
-	}
-	return nil
+	_, err := c.plain(tpm2.TPMCCPolicyCounterTimer, b)
+	return err
 }
 
 // satisfyBoot runs DKb's policy in a session. The values are the TPM's own of
 // now: a boot that has moved on shows when the key is used, or at the counter.
 func (c *chip) satisfyBoot(session tpm2.TPMHandle) error {
-	_, err := tpm2.PolicyPCR{PolicySession: session, Pcrs: selection(bootPCR)}.Execute(c.wire)
+	body := append(words(uint32(session)), 0, 0) // no digest: the values of now
+	_, err := c.plain(tpm2.TPMCCPolicyPCR, append(body, selected(bootPCR)...))
 	if err != nil || !c.boot.counterBound {
 		return err
 	}

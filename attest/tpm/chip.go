@@ -56,15 +56,11 @@ const firstPersistent = 0x81000000
 // manager stands between, and only when the chip is full.
 func (c *chip) reclaim() error {
 	for _, first := range []uint32{0x80000000, 0x02000000} { // TPM_HT_TRANSIENT, TPM_HT_LOADED_SESSION
-		rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 64}.Execute(c.wire)
+		handles, err := c.handles(first, 64)
 		if err != nil {
 			return err
 		}
-		handles, err := rsp.CapabilityData.Data.Handles()
-		if err != nil {
-			return err
-		}
-		for _, handle := range handles.Handle {
+		for _, handle := range handles {
 			c.flush(handle)
 		}
 	}
@@ -73,14 +69,16 @@ func (c *chip) reclaim() error {
 
 // clock is TPM2_ReadClock (TPM 2.0 Part 3 §29.1).
 func (c *chip) clock() (attest.Clock, error) {
-	rsp, err := tpm2.ReadClock{}.Execute(c.wire)
+	f, err := c.plain(tpm2.TPMCCReadClock, nil)
 	if err != nil {
 		return attest.Clock{}, err
 	}
-	now := rsp.CurrentTime.ClockInfo
-	return attest.Clock{
-		Clock: now.Clock, ResetCount: now.ResetCount, RestartCount: now.RestartCount, Safe: bool(now.Safe),
-	}, nil
+	f.uint64() // time since power on
+	now := attest.Clock{Clock: f.uint64(), ResetCount: f.uint32(), RestartCount: f.uint32(), Safe: f.uint8() == 1}
+	if f.short {
+		return attest.Clock{}, errShort
+	}
+	return now, nil
 }
 
 // describe reads the fixed properties that say what chip this is (TPM 2.0 Part 2
@@ -90,19 +88,17 @@ func (c *chip) describe() (attest.TPMInfo, error) {
 		return *c.info, nil
 	}
 	const count = tpm2.TPMPTFirmwareVersion2 - tpm2.TPMPTManufacturer + 1
-	rsp, err := tpm2.GetCapability{
-		Capability: tpm2.TPMCapTPMProperties, Property: uint32(tpm2.TPMPTManufacturer), PropertyCount: uint32(count),
-	}.Execute(c.wire)
-	if err != nil {
-		return attest.TPMInfo{}, err
-	}
-	list, err := rsp.CapabilityData.Data.TPMProperties()
+	f, err := c.capability(tpm2.TPMCapTPMProperties, uint32(tpm2.TPMPTManufacturer), uint32(count))
 	if err != nil {
 		return attest.TPMInfo{}, err
 	}
 	values := map[tpm2.TPMPT]uint32{}
-	for _, p := range list.TPMProperty {
-		values[p.Property] = p.Value
+	for range f.count(8) {
+		property := tpm2.TPMPT(f.uint32())
+		values[property] = f.uint32()
+	}
+	if f.short {
+		return attest.TPMInfo{}, errShort
 	}
 	if values[tpm2.TPMPTManufacturer] == 0 {
 		return attest.TPMInfo{}, errors.New("TPM names no manufacturer")

@@ -56,15 +56,16 @@ func (r tbsResult) Unwrap() error {
 
 // baseServices are the entry points of tbs.dll that are used.
 type baseServices struct {
-	create, close, submit, log, ownerAuth *windows.LazyProc
+	create, close, submit, ownerAuth *windows.LazyProc
+	log, oldLog                      *windows.LazyProc
 }
 
 func loadBaseServices() *baseServices {
 	dll := windows.NewLazySystemDLL("tbs.dll")
 	return &baseServices{
 		create: dll.NewProc("Tbsi_Context_Create"), close: dll.NewProc("Tbsip_Context_Close"),
-		submit: dll.NewProc("Tbsip_Submit_Command"), log: dll.NewProc("Tbsi_Get_TCG_Log_Ex"),
-		ownerAuth: dll.NewProc("Tbsi_Get_OwnerAuth"),
+		submit: dll.NewProc("Tbsip_Submit_Command"), ownerAuth: dll.NewProc("Tbsi_Get_OwnerAuth"),
+		log: dll.NewProc("Tbsi_Get_TCG_Log_Ex"), oldLog: dll.NewProc("Tbsi_Get_TCG_Log"),
 	}
 }
 
@@ -140,23 +141,54 @@ func (d *device) endorsementAuth() ([]byte, error) {
 	return auth[:size], nil
 }
 
-// bootLog asks for the log of the current boot (Tbsi_Get_TCG_Log_Ex).
+// logKind is one of the logs that Windows keeps (tbs.h, TBS_TCGLOG_*).
+type logKind uint32
+
+// After Fast Startup or hibernation the PCRs hold what led to the resume loader:
+// the current log is then that of the resume, and no PCR has what the log of the
+// boot before it tells.
+const (
+	currentLog logKind = 0 // what the PCRs hold now
+	bootedLog  logKind = 2 // of the last start that was no resume
+	resumedLog logKind = 3 // of the last resume
+)
+
+// bootLog returns the log of what the PCRs hold. Windows before 10 has but one log.
 func (d *device) bootLog() ([]byte, error) {
-	const current = 0 // TBS_TCGLOG_SRTM_CURRENT
+	if d.tbs.log.Find() == nil {
+		return d.keptLog(currentLog)
+	}
+	return grown(func(buffer *byte, size *uint32) error {
+		return result(d.tbs.oldLog, d.context, uintptr(unsafe.Pointer(buffer)), uintptr(unsafe.Pointer(size)))
+	})
+}
+
+// keptLog asks for one of the logs (Tbsi_Get_TCG_Log_Ex).
+func (d *device) keptLog(kind logKind) ([]byte, error) {
+	return grown(func(buffer *byte, size *uint32) error {
+		return result(d.tbs.log, uintptr(kind), uintptr(unsafe.Pointer(buffer)), uintptr(unsafe.Pointer(size)))
+	})
+}
+
+// grown asks for the size of a log, then for the log; again when it has grown in
+// between.
+func grown(ask func(buffer *byte, size *uint32) error) ([]byte, error) {
+	const tries = 4
 	var size uint32
-	err := result(d.tbs.log, current, 0, uintptr(unsafe.Pointer(&size)))
-	if err != nil && !errors.Is(err, tbsInsufficientBuffer) {
-		return nil, err
+	err := ask(nil, &size)
+	for range tries {
+		if err != nil && !errors.Is(err, tbsInsufficientBuffer) {
+			return nil, err
+		}
+		if size == 0 || size > attest.MaxBootLog {
+			return nil, fmt.Errorf("system says that the log has %d bytes", size)
+		}
+		log := make([]byte, size)
+		if err = ask(&log[0], &size); err == nil && size != 0 {
+			return log[:min(int(size), len(log))], nil
+		}
 	}
-	if size == 0 || size > attest.MaxBootLog {
-		return nil, fmt.Errorf("system says that the log has %d bytes", size)
-	}
-	log := make([]byte, size)
-	err = result(d.tbs.log, current, uintptr(unsafe.Pointer(unsafe.SliceData(log))), uintptr(unsafe.Pointer(&size)))
-	if err != nil {
-		return nil, err
-	}
-	return log[:min(int(size), len(log))], nil
+	return nil, fmt.Errorf("log changes while it is read: %w", errors.Join(attest.ErrTransient, err))
 }
 
 func reachOwn() (machine, error) {

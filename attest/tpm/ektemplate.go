@@ -20,9 +20,9 @@ type ekTemplate struct {
 	head        []byte // TPMT_PUBLIC up to unique
 	unique      []byte
 	alg         tpm2.TPMIAlgHash // name algorithm, and of the policy
-	// branches are the two digests of PolicyB, PolicyA or PolicyC; nil where the
-	// key's policy is PolicyA itself.
-	branches []tpm2.TPM2BDigest
+	// branches are the two digests of PolicyB, PolicyA or PolicyC, as TPML_DIGEST;
+	// nil where the key's policy is PolicyA itself.
+	branches []byte
 }
 
 // ekTemplates returns the templates in the order in which they are preferred: a
@@ -78,11 +78,13 @@ func unhex(s string) []byte {
 	return b
 }
 
-func digests(list ...[]byte) (out []tpm2.TPM2BDigest) {
+// digests writes a TPML_DIGEST.
+func digests(list ...[]byte) []byte {
+	b := words(uint32(len(list)))
 	for _, d := range list {
-		out = append(out, tpm2.TPM2BDigest{Buffer: d})
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(d))), d...)
 	}
-	return out
+	return b
 }
 
 // zeros writes a list of sized buffers filled with zeros.

@@ -46,7 +46,11 @@ func TestPoliciesFollowFromEachOther(t *testing.T) {
 		if !bytes.Equal(calculator.Hash().Digest, unhex(c.a)) {
 			t.Errorf("PolicyA of %v is %x", c.alg, calculator.Hash().Digest)
 		}
-		or := tpm2.PolicyOr{PHashList: tpm2.TPMLDigest{Digests: digests(unhex(c.a), unhex(c.c))}}
+		branches, err := tpm2.Unmarshal[tpm2.TPMLDigest](digests(unhex(c.a), unhex(c.c)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		or := tpm2.PolicyOr{PHashList: *branches}
 		if err := or.Update(calculator); err != nil {
 			t.Fatal(err)
 		}

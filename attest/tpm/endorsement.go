@@ -123,15 +123,19 @@ func (c *chip) loadEK(template *ekTemplate, certificate []byte) (*object, error)
 // template is there.
 func (c *chip) leftEK(template *ekTemplate) *object {
 	handle := tpm2.TPMHandle(template.persistent)
-	rsp, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(c.wire)
-	if err != nil || !template.matches(rsp.OutPublic.Bytes()) {
+	public, name, err := c.readPublic(handle)
+	if err != nil || !template.matches(public) {
 		return nil
 	}
-	return &object{handle, rsp.Name, rsp.OutPublic.Bytes()}
+	return &object{handle, tpm2.TPM2BName{Buffer: name}, public}
 }
 
-// closedError says that the endorsement hierarchy does not take us.
+// closedError says that the endorsement hierarchy does not take us: it is switched
+// off, or has an authorisation.
 func closedError(err error) error {
+	if isOff(err) {
+		return fmt.Errorf("%w: endorsement: %w", attest.ErrDisabled, err)
+	}
 	return fmt.Errorf("%w: the endorsement hierarchy is closed: %w", attest.ErrPermission, err)
 }
 

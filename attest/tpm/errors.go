@@ -43,7 +43,7 @@ func classed(err error) error {
 
 func isClassed(err error) bool {
 	for _, class := range []error{
-		attest.ErrTransient, attest.ErrKeyLost, attest.ErrAbsent, attest.ErrPermission, attest.ErrBootMoved,
+		attest.ErrTransient, attest.ErrKeyLost, attest.ErrAbsent, attest.ErrPermission, attest.ErrDisabled, attest.ErrBootMoved,
 	} {
 		if errors.Is(err, class) {
 			return true
@@ -81,8 +81,12 @@ func isFull(err error) bool {
 // switched off.
 func isClosed(err error) bool {
 	return errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) ||
-		errors.Is(err, tpm2.TPMRCHierarchy) || errors.Is(err, tpm2.TPMRCAuthUnavailable)
+		isOff(err) || errors.Is(err, tpm2.TPMRCAuthUnavailable)
 }
+
+// isOff tells that a hierarchy is switched off (TPM2_HierarchyControl): no
+// authorisation opens it before the firmware does at another start.
+func isOff(err error) bool { return errors.Is(err, tpm2.TPMRCHierarchy) }
 
 // isBroken tells that a connection or driver call ended without an answer.
 func isBroken(err error) bool {

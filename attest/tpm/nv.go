@@ -35,18 +35,12 @@ func (c *chip) certificate(index uint32) ([]byte, error) {
 
 // chain reads the certificates that a manufacturer left beside the EK's.
 func (c *chip) chain() ([]attest.Bytes, error) {
-	rsp, err := tpm2.GetCapability{
-		Capability: tpm2.TPMCapHandles, Property: chainFirst, PropertyCount: chainLast - chainFirst + 1,
-	}.Execute(c.wire)
-	if err != nil {
-		return nil, err
-	}
-	handles, err := rsp.CapabilityData.Data.Handles()
+	handles, err := c.handles(chainFirst, chainLast-chainFirst+1)
 	if err != nil {
 		return nil, err
 	}
 	var stream []byte
-	for _, handle := range handles.Handle {
+	for _, handle := range handles {
 		if handle < chainFirst || handle > chainLast || len(stream) > attest.MaxChain*attest.MaxCertificate {
 			break
 		}
@@ -74,23 +68,16 @@ func (c *chip) readNV(index uint32) ([]byte, error) {
 }
 
 func (c *chip) mustReadNV(index uint32) ([]byte, error) {
-	at, err := tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}.Execute(c.wire)
-	if err != nil {
+	size, name, err := c.readNVPublic(index)
+	if err != nil || size > maxNV {
 		return nil, err
-	}
-	public, err := at.NVPublic.Contents()
-	if err != nil {
-		return nil, err
-	}
-	if !public.Attributes.AuthRead || !public.Attributes.Written || public.DataSize > maxNV {
-		return nil, nil
 	}
 	var data []byte
-	for len(data) < int(public.DataSize) {
+	for len(data) < int(size) {
 		rsp, err := tpm2.NVRead{
-			AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(index), Name: at.NVName, Auth: tpm2.PasswordAuth(nil)},
-			NVIndex:    tpm2.NamedHandle{Handle: tpm2.TPMHandle(index), Name: at.NVName},
-			Size:       min(leastNVBuffer, public.DataSize-uint16(len(data))),
+			AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(index), Name: name, Auth: tpm2.PasswordAuth(nil)},
+			NVIndex:    tpm2.NamedHandle{Handle: tpm2.TPMHandle(index), Name: name},
+			Size:       min(leastNVBuffer, size-uint16(len(data))),
 			Offset:     uint16(len(data)),
 		}.Execute(c.wire)
 		if err != nil {
@@ -102,6 +89,35 @@ func (c *chip) mustReadNV(index uint32) ([]byte, error) {
 		data = append(data, rsp.Data.Buffer...)
 	}
 	return data, nil
+}
+
+// TPMA_NV bits (TPM 2.0 Part 2 §13.4).
+const (
+	nvAuthRead = 1 << 18
+	nvWritten  = 1 << 29
+)
+
+// readNVPublic is TPM2_NV_ReadPublic (Part 3 §31.6). The size is zero where there is
+// nothing that we may read.
+func (c *chip) readNVPublic(index uint32) (size uint16, name tpm2.TPM2BName, err error) {
+	f, err := c.plain(tpm2.TPMCCNVReadPublic, words(index))
+	if err != nil {
+		return 0, name, err
+	}
+	public := &fields{rest: f.sized()}
+	public.uint32() // index
+	public.uint16() // name algorithm
+	attributes := public.uint32()
+	public.sized() // policy
+	size = public.uint16()
+	name.Buffer = f.sized()
+	if f.short || public.short {
+		return 0, name, errShort
+	}
+	if attributes&nvAuthRead == 0 || attributes&nvWritten == 0 {
+		size = 0
+	}
+	return size, name, nil
 }
 
 // firstDER returns the certificate at the start of b, by its own length; nil

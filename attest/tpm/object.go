@@ -92,7 +92,7 @@ func (c *chip) make(role attest.Role, template []byte) (*object, error) {
 	if !isClosed(err) {
 		return o, err
 	}
-	if c.config.Wrapped == nil || c.enrolled() {
+	if c.config.Wrapped == nil || c.enrolled() || isOff(err) {
 		return nil, closedError(err)
 	}
 	c.closed = true

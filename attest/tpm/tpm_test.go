@@ -94,6 +94,16 @@ func TestWholeEnrolment(t *testing.T) {
 	t.Parallel()
 	chip := tpmtest.Start(t)
 	x := open(t, tpm.Config{Setting: chip.Setting()})
+	id := enrols(t, x)
+	if id.EK.Template != attest.EKP384H3 || len(id.EK.Certificate) == 0 {
+		t.Fatalf("EK is %s with a certificate of %d bytes, not swtpm's P-384 one", id.EK.Template, len(id.EK.Certificate))
+	}
+	t.Logf("TPM is %+v", id.TPM)
+}
+
+// enrols does all that a TPM does for an enrolment, and checks it as a server would.
+func enrols(t testing.TB, x *tpm.TPM) attest.Identity {
+	t.Helper()
 	id := identity(t, x)
 	ak := parse(t, attest.AK, id.AK)
 	for _, role := range []attest.Role{attest.DK, attest.DKb} {
@@ -120,8 +130,5 @@ func TestWholeEnrolment(t *testing.T) {
 	if err != nil || string(value) != "a secret" {
 		t.Fatalf("activated %q, %v", value, err)
 	}
-	if id.EK.Template != attest.EKP384H3 || len(id.EK.Certificate) == 0 {
-		t.Fatalf("EK is %s with a certificate of %d bytes, not swtpm's P-384 one", id.EK.Template, len(id.EK.Certificate))
-	}
-	t.Logf("TPM is %+v", id.TPM)
+	return id
 }

@@ -74,6 +74,9 @@ func (c *chip) wrapped(role attest.Role, template []byte) (*object, error) {
 		return nil, err
 	}
 	srk, err := c.primaryUnder(tpm2.TPMRHOwner, nil, tpm2.Marshal(tpm2.ECCSRKTemplate))
+	if isOff(err) {
+		return nil, fmt.Errorf("%w: owner: %w", attest.ErrDisabled, err)
+	}
 	if isClosed(err) {
 		return nil, fmt.Errorf("%w: the owner hierarchy is closed too: %w", attest.ErrPermission, err)
 	}

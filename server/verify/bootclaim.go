@@ -47,6 +47,7 @@ const (
 	NotBound    = posture.Reason(bootlog.Unbound)
 	NoSeparator = posture.Reason(bootlog.NoSeparator)
 	BootOdd     = posture.Reason(bootlog.Unreadable)
+	BootEarlier = posture.Reason(bootlog.OfEarlierStart)
 	BootForeign = posture.Reason(bootlog.Foreign)
 	// FirmwareFailed: firmware ended with an error (PFP §3.3.4.1).
 	FirmwareFailed = posture.Reason(bootlog.FirmwareError)
@@ -294,8 +295,12 @@ func (j *judge) noDebug() posture.Claim {
 		return j.unknown(j.a.UEFIDebug.Reason)
 	case !w.Known && w.Reason != bootlog.NotLogged:
 		return j.unknown(w.Reason)
-	case w.Known && !w.Value.Resumed && !(w.Value.BootDebug.Known && w.Value.KernelDebug.Known && w.Value.TestSigning.Known):
-		return j.unknown(bootlog.NotLogged)
+	case w.Known: // a resume measures less than a start: what it leaves open stays open
+		for _, f := range [...]bootlog.Fact[bool]{w.Value.BootDebug, w.Value.KernelDebug, w.Value.TestSigning} {
+			if !f.Known {
+				return j.unknown(f.Reason)
+			}
+		}
 	}
 	return j.say(posture.Yes, "")
 }
