@@ -89,6 +89,9 @@ type Agent struct {
 	wanted    *wanted // nil: nobody waits for a report
 	waiter    waiter
 
+	absence  absence
+	resumeAt time.Duration // the TPM is looked for again, by Up
+
 	jobs   chan job
 	linked atomic.Pointer[linked] // nil: nothing that a lock of the screen would end
 }
@@ -118,6 +121,11 @@ func (a *Agent) open() (close func(), err error) {
 	if a.state, err = folder.load(); err != nil {
 		release() // the error that matters is the first
 		return nil, err
+	}
+	if !a.state.StandIn { // else left by an end between two steps
+		if err := a.standInBlobs().remove(); err != nil {
+			a.Log.Warn("forgetting a software key", "error", err)
+		}
 	}
 	return func() {
 		a.closeKeys()

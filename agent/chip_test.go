@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -28,6 +29,10 @@ type chip struct {
 	log      []byte
 	opened   int
 	noDKb    bool // this chip cannot make one
+	pcrOnly  bool // and this one cannot bind it to the reset count
+	moves    int  // PCR 7 moves after so many more looks at DKb
+	noQuote  error
+	onOpen   func(KeyPlace)
 	secret   []byte
 }
 
@@ -63,17 +68,47 @@ func (c *chip) open(_ context.Context, place KeyPlace) (attest.Attester, error) 
 	defer c.mu.Unlock()
 	c.opened++
 	c.secret = place.Secret
+	if c.onOpen != nil {
+		c.onOpen(place)
+	}
 	if err := c.trouble(); err != nil {
 		return nil, err
 	}
-	if c.made.ResetCount != c.clock.ResetCount || c.made7 != c.pcr7 {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		c.keys[attest.DKb], c.made, c.made7 = k, c.clock, c.pcr7
+	if key, err := attest.ParseKey(attest.DK, c.public(attest.DK)); err != nil || !place.DK.IsZero() && place.DK != key.ID {
+		return nil, fmt.Errorf("%w: DK is not the enrolled one", errors.Join(attest.ErrKeyLost, err))
 	}
+	c.renew()
 	return c, nil
+}
+
+// renew makes the DKb of the boot state as it is.
+func (c *chip) renew() {
+	if !c.hasMoved() {
+		return
+	}
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	c.keys[attest.DKb], c.made, c.made7 = k, c.clock, c.pcr7
+}
+
+func (c *chip) hasMoved() bool {
+	return c.made.ResetCount != c.clock.ResetCount && !c.pcrOnly || c.made7 != c.pcr7
+}
+
+// extend moves PCR 7.
+func (c *chip) extend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pcr7 = sha(append(c.pcr7[:], 1))
+}
+
+// breaks has every method fail from now on; nil: no more.
+func (c *chip) breaks(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail = err
 }
 
 func (c *chip) trouble() error {
@@ -89,7 +124,7 @@ func (c *chip) BootLog() ([]byte, error) { return c.log, nil }
 func (c *chip) public(role attest.Role) []byte {
 	var policy []byte
 	if role == attest.DKb {
-		p := attest.BootPolicy(c.made7, c.made.ResetCount, true)
+		p := attest.BootPolicy(c.made7, c.made.ResetCount, !c.pcrOnly)
 		policy = p[:]
 	}
 	b := attest.Template(role, "", nil, policy)
@@ -113,7 +148,12 @@ func (c *chip) Identity(context.Context) (attest.Identity, error) {
 		AK: c.public(attest.AK), DK: c.public(attest.DK),
 	}
 	if !c.noDKb {
+		c.renew()
 		id.DKb = c.public(attest.DKb)
+		if c.moves > 0 {
+			c.moves--
+			c.pcr7 = sha(append(c.pcr7[:], 1))
+		}
 	}
 	return id, nil
 }
@@ -124,7 +164,7 @@ func (c *chip) Sign(_ context.Context, role attest.Role, digest [32]byte) ([]byt
 	if err := c.trouble(); err != nil {
 		return nil, err
 	}
-	if role == attest.DKb && (c.made.ResetCount != c.clock.ResetCount || c.made7 != c.pcr7) {
+	if role == attest.DKb && c.hasMoved() {
 		return nil, fmt.Errorf("signing: %w", attest.ErrBootMoved)
 	}
 	return c.sign(role, digest), nil
@@ -180,6 +220,9 @@ func (c *chip) Quote(_ context.Context, qualifying attest.Digest) (*attest.Quote
 	defer c.mu.Unlock()
 	if err := c.trouble(); err != nil {
 		return nil, err
+	}
+	if c.noQuote != nil {
+		return nil, c.noQuote
 	}
 	pcrs, values := attest.PCRs{}, []byte(nil)
 	for _, i := range attest.Selection() {

@@ -22,7 +22,11 @@
 //     person's own commands. Where the system does not tell, the answer is no.
 //     Nothing about the laptop is ever answered to a page.
 //   - There is no silent way down: a TPM that cannot be used is told with its
-//     remedy, and only the setting tpm: none makes a software key.
+//     remedy. The setting tpm: none makes a software key; and under tpm: auto a
+//     laptop whose TPM stays gone goes on reporting with one, as another device
+//     that waits for an approval, until the TPM is back.
+//   - After each start, and when PCR 7 moves, this boot's key is made anew, certified
+//     and quoted beside the next report; a server that does not take it gets quotes.
 //
 // It does not look at the machine itself (collectors do), does not hold keys
 // (attest/tpm and attest/softkey do), and decides nothing: the server does. It

@@ -97,6 +97,9 @@ func (a *Agent) checkState() []Check {
 	}
 	e := s.Enrolled
 	checks = append(checks, checked("enrolment", nil, fmt.Sprintf("device %s, level %s, %s", e.Device, e.Level, e.Answer.State)))
+	if t := s.Changed; t != nil {
+		checks = append(checks, Check{Name: "keys", Text: t.Text, Fix: t.Fix})
+	}
 	if t := s.Trouble; t != nil {
 		checks = append(checks, Check{Name: "reports", Text: t.Text, Fix: t.Fix})
 	}

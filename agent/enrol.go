@@ -41,7 +41,7 @@ func (a *Agent) beginEnrol(ctx context.Context) error {
 		return err
 	}
 	var challenge attest.EnrolChallenge
-	if err := a.client.post(ctx, attest.PathEnrolBegin, nil, begin, &challenge); err != nil {
+	if err := a.postBegin(ctx, tenant, begin, &challenge); err != nil {
 		if code(err) == attest.CodeTokenRefused {
 			a.withoutToken()
 		}
@@ -60,7 +60,7 @@ func (a *Agent) beginEnrol(ctx context.Context) error {
 	finish := &attest.EnrolFinish{Session: challenge.Session, JWS: string(s.Compact)}
 	e := &enrolling{
 		Digest: s.Digest, Server: a.Settings.Server, Tenant: tenant.Tenant, Epoch: tenant.Epoch,
-		Keys: keys.public(), Print: mark, BootID: report.BootID,
+		Keys: keys.public(), Print: mark, BootID: report.BootID, StandIn: a.state.StandIn,
 	}
 	if keys.anchor != nil {
 		if e.Quoted, err = a.anchor(ctx, keys, finish, &challenge, t, s); err != nil {
@@ -71,7 +71,23 @@ func (a *Agent) beginEnrol(ctx context.Context) error {
 		return fmt.Errorf("writing enrolment: %w", err)
 	}
 	a.state.Enrolling = e
+	a.absence = absence{}
 	return a.save()
+}
+
+// postBegin sends the first message as the device that this system was at this
+// server, so that an approver sees what became of it; as nobody where the server
+// does not know that one.
+func (a *Agent) postBegin(ctx context.Context, tenant *attest.Tenant, begin []byte, challenge *attest.EnrolChallenge) error {
+	id := (*identity)(nil)
+	if e := a.state.former(); e != nil && e.Server == a.Settings.Server && e.Tenant == tenant.Tenant {
+		id = &identity{e.Device, e.Secret}
+	}
+	err := a.client.post(ctx, attest.PathEnrolBegin, id, begin, challenge)
+	if id != nil && code(err) == attest.CodeDeviceUnknown {
+		err = a.client.post(ctx, attest.PathEnrolBegin, nil, begin, challenge)
+	}
+	return err
 }
 
 // tenant asks who the server is; one that goes by another name than ours would
@@ -91,20 +107,29 @@ func (a *Agent) tenant(ctx context.Context) (*attest.Tenant, error) {
 	return &t, nil
 }
 
-// enrolKeys opens the keys for an enrolment, with what is missing made. S and
-// the EK of an earlier enrolment are kept.
+// enrolKeys opens the keys for an enrolment, with what is missing made. S is
+// kept, and so is the EK of an earlier enrolment while the keys of that one are
+// there: another TPM may have a certificate for another EK.
 func (a *Agent) enrolKeys(ctx context.Context, tenant string) (*keyring, error) {
 	a.closeKeys()
 	known := enrolledKey{}
-	if a.state.Enrolled != nil {
-		known.EK = a.state.Enrolled.Keys.EK
+	if e := a.state.withTPM(); e != nil && !a.state.StandIn {
+		known.EK = e.Keys.EK
+		if e.Tenant == tenant {
+			known.DK = e.Keys.DK
+		}
 	}
-	k, err := a.openKeys(ctx, tenant, known, true)
+	place := a.place(a.state.StandIn, tenant, known)
+	k, err := a.openKeys(ctx, place, true)
+	if errors.Is(err, attest.ErrPermission) && !known.DK.IsZero() {
+		place.DK = attest.Digest{} // its hierarchy may have closed since: other keys may be made elsewhere
+		k, err = a.openKeys(ctx, place, true)
+	}
 	if errors.Is(err, attest.ErrKeyLost) {
-		if err := (Blobs{a.folder}).clear(); err != nil {
+		if err := place.Blobs.clear(); err != nil {
 			return nil, fmt.Errorf("forgetting old keys: %w", err)
 		}
-		k, err = a.openKeys(ctx, tenant, enrolledKey{}, true)
+		k, err = a.openKeys(ctx, a.place(a.state.StandIn, tenant, enrolledKey{}), true)
 	}
 	a.keys = k
 	return k, err
@@ -116,7 +141,7 @@ func (a *Agent) enrolBegin(keys *keyring) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.tokenless {
+	if a.tokenless || a.state.StandIn { // a token is for a laptop, not for what it falls back to
 		token = ""
 	}
 	begin := attest.EnrolBegin{Token: token, Platform: hostPlatform(), Identity: keys.identity}
@@ -174,10 +199,15 @@ func (a *Agent) finishEnrol(ctx context.Context) error {
 	}
 	first := &pending{Digest: e.Digest, Full: true, Print: e.Print, BootID: e.BootID, Quoted: e.Quoted}
 	device.accept(first, &reply.Next, sent, a.Random())
-	a.state.Enrolled, a.state.Enrolling, a.state.Again = device, nil, false
-	a.state.Pending, a.state.Trouble = nil, nil
+	stoodIn := a.state.Parked != nil
+	a.state.enrolledAs(device, e.StandIn)
 	if err := a.save(); err != nil {
 		return err
+	}
+	if stoodIn && !e.StandIn {
+		if err := a.standInBlobs().remove(); err != nil {
+			a.Log.Warn("forgetting a software key", "error", err)
+		}
 	}
 	a.unknowns, a.tokenless = 0, false
 	a.Log.Info("enrolled", "device", device.Device, "level", device.Level, "state", reply.Next.State)

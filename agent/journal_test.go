@@ -22,6 +22,8 @@ func sentOnce(t *testing.T, s *testServer) {
 		seq    uint64
 	}
 	bodies := map[statement][]byte{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, e := range s.log {
 		var submit attest.ReportSubmit
 		if e.path != attest.PathReport || attest.Decode(e.body, &submit) != nil {
@@ -42,11 +44,17 @@ func sentOnce(t *testing.T, s *testServer) {
 // inStep fails when agent and server remember different things.
 func inStep(t *testing.T, r *rig) {
 	t.Helper()
-	s, d := r.state(), r.server.device
-	if s.Enrolled == nil || d == nil {
+	s := r.state()
+	if s.Enrolled == nil {
 		t.Fatal("not enrolled")
 	}
-	if s.Enrolled.Device != d.id || s.Enrolled.Seq != d.seq || s.Enrolled.Last != d.last || s.Enrolled.Base.Digest != d.base {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	d := r.server.find(s.Enrolled.Device)
+	if d == nil {
+		t.Fatalf("the server does not know %s", s.Enrolled.Device)
+	}
+	if s.Enrolled.Seq != d.seq || s.Enrolled.Last != d.last || s.Enrolled.Base.Digest != d.base {
 		t.Errorf("agent is at %d %v, server at %d %v", s.Enrolled.Seq, s.Enrolled.Last, d.seq, d.last)
 	}
 	if s.Pending != nil || s.Enrolling != nil || s.Trouble != nil {

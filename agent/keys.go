@@ -15,17 +15,29 @@ type keyring struct {
 	anchor   attest.Anchor // nil for a software key
 	identity attest.Identity
 	dk, dkb  attest.Digest // kids; dkb is zero where there is none
+	bootKey  *attest.Key   // DKb; nil where there is none
 	// moved tells that the boot state that DKb is bound to has passed.
 	moved bool
+	// unbound tells that PCR 7 alone binds DKb: its statements each need a quote.
+	unbound bool
 }
 
-// openKeys opens the keys for a tenant. With make, what is missing of them is
-// made; else it is [attest.ErrKeyLost].
-func (a *Agent) openKeys(ctx context.Context, tenant string, known enrolledKey, make bool) (*keyring, error) {
-	place := KeyPlace{
+// place says where keys for a tenant are: in the TPM of the settings, or with
+// standIn in a file.
+func (a *Agent) place(standIn bool, tenant string, known enrolledKey) KeyPlace {
+	p := KeyPlace{
 		TPM: a.Settings.TPM, Tenant: tenant, EK: known.EK, DK: known.DK,
-		Dir: a.folder.dir, Blobs: Blobs{a.folder},
+		Dir: a.folder.dir, Blobs: Blobs{a.folder, blobPrefix},
 	}
+	if standIn {
+		p.TPM, p.Blobs.prefix = tpmNone, standInPrefix
+	}
+	return p
+}
+
+// openKeys opens keys. With make, what is missing of them is made; else it is
+// [attest.ErrKeyLost].
+func (a *Agent) openKeys(ctx context.Context, place KeyPlace, make bool) (*keyring, error) {
 	if place.TPM != tpmNone {
 		s, err := a.folder.secret(make)
 		if err != nil {
@@ -73,7 +85,7 @@ func newKeyring(ctx context.Context, attester attest.Attester) (*keyring, error)
 		if key, err = attest.ParseKey(attest.DKb, identity.DKb); err != nil {
 			return nil, fmt.Errorf("reading DKb: %w", err)
 		}
-		k.dkb = key.ID
+		k.dkb, k.bootKey = key.ID, key
 	}
 	return k, nil
 }
@@ -100,21 +112,50 @@ func (a *Agent) ready(ctx context.Context) (*keyring, error) {
 	if a.keys != nil {
 		return a.keys, nil
 	}
-	e := a.state.Enrolled
-	if soft := a.Settings.TPM == tpmNone; soft != (e.Keys.Kind == attest.KindSoft) {
+	e, standsIn := a.state.Enrolled, a.state.standsIn()
+	if soft := a.Settings.TPM == tpmNone || standsIn && a.Settings.TPM == tpmAuto; soft != (e.Keys.Kind == attest.KindSoft) {
 		return nil, Hint(fmt.Errorf("this device enrolled with kind %q, which setting tpm: %s does not open", e.Keys.Kind, a.Settings.TPM),
 			`put the setting back, or run "muster-agent enroll --again" for an enrolment with the other kind of key`)
 	}
-	k, err := a.openKeys(ctx, e.Tenant, e.Keys, false)
+	k, err := a.openKnown(ctx, a.place(standsIn, e.Tenant, e.Keys))
 	if err != nil {
 		return nil, err
 	}
-	if k.dk != e.Keys.DK {
-		closeAttester(k.attester) // nothing of it is used
-		return nil, fmt.Errorf("the device key is another than at enrolment: %w", attest.ErrKeyLost)
-	}
 	a.keys = k
 	return k, nil
+}
+
+// openKnown opens the keys of an enrolment, and no others.
+func (a *Agent) openKnown(ctx context.Context, place KeyPlace) (*keyring, error) {
+	k, err := a.openKeys(ctx, place, false)
+	if err != nil {
+		return nil, err
+	}
+	if k.dk != place.DK {
+		closeAttester(k.attester) // nothing of it is used
+		return nil, errOtherKey
+	}
+	return k, nil
+}
+
+var errOtherKey = fmt.Errorf("the device key is another than at enrolment: %w", attest.ErrKeyLost)
+
+// present is ready, with the DKb of this boot as it is now: where the boot state
+// has moved since the keys were opened, DKb is made anew.
+func (a *Agent) present(ctx context.Context) (*keyring, error) {
+	k, err := a.ready(ctx)
+	if err != nil || !k.moved {
+		return k, err
+	}
+	again, err := newKeyring(ctx, k.attester)
+	if err != nil {
+		return nil, err
+	}
+	if again.dk != k.dk {
+		return nil, errOtherKey
+	}
+	a.keys = again
+	return again, nil
 }
 
 func (a *Agent) closeKeys() {

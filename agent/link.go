@@ -117,7 +117,12 @@ func (a *Agent) submitProof(ctx context.Context, offer *attest.LinkOffer, quote 
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.sign(ctx, keys, attest.Header{Typ: attest.TypLink, Device: e.Device, Nonce: n}, payload, quote)
+	h := attest.Header{Typ: attest.TypLink, Device: e.Device, Nonce: n}
+	s, err := a.sign(ctx, keys, h, payload, quote)
+	if errors.Is(err, attest.ErrBootMoved) {
+		e.NextAt = a.Now() // a report brings the next boot key; DK serves before
+		s, err = a.sign(ctx, keys, h, payload, true)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func lastOf(t *testing.T, r *rig) *attest.Evidence {
 	return got[len(got)-1]
 }
 
-func TestAfterRebootDKSignsWithAQuote(t *testing.T) {
+func TestAfterRebootDKSignsWithAQuoteAndBringsTheNextDKb(t *testing.T) {
 	withChip(t, func(t *testing.T, r *rig) {
 		stop := r.start()
 		pass(time.Minute)
@@ -42,8 +42,8 @@ func TestAfterRebootDKSignsWithAQuote(t *testing.T) {
 			t.Fatalf("seq %d by %v, quote %v, report %v", ev.Header.Seq, ev.Signer, ev.Measured != nil, ev.Report != nil)
 		}
 		pass(5 * time.Minute)
-		if ev = lastOf(t, r); ev.Signer != attest.DK || ev.Measured == nil || ev.Heartbeat == nil {
-			t.Errorf("later: by %v, quote %v: DK never signs without one", ev.Signer, ev.Measured != nil)
+		if ev = lastOf(t, r); ev.Signer != attest.DKb || ev.Measured != nil || ev.Heartbeat == nil || r.server.taken() != 1 {
+			t.Errorf("later: by %v, quote %v, %d recertified: DKb serves alone", ev.Signer, ev.Measured != nil, r.server.taken())
 		}
 	})
 }

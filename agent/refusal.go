@@ -72,17 +72,34 @@ func (a *Agent) moved(ctx context.Context) error {
 	return a.save()
 }
 
+// rolledBack is the refusal of a TPM whose clock ran backwards: its keys are there,
+// and worth as much as lost ones.
+type rolledBack struct{ error }
+
+// Unwrap returns the refusal.
+func (r *rolledBack) Unwrap() error { return r.error }
+
+// Is implements the interface of errors.Is.
+func (r *rolledBack) Is(target error) bool { return target == attest.ErrKeyLost }
+
 // lost decides what a device does whose keys are gone: it enrols anew by itself,
 // once, and the server holds it pending until somebody approves the new anchor.
 // S is kept if it is there: it was not what was lost, and should the old TPM
-// come back, so do the old keys.
-func (a *Agent) lost(err error) error {
+// come back, so do the old keys. Status tells what happened until then.
+func (a *Agent) lost(e *enrolled, err error) error {
 	a.closeKeys()
 	if a.state.Reanchored {
 		return Hint(err, `the keys were lost again before the server approved the new ones: look at the TPM, then run "muster-agent enroll --again"`)
 	}
-	a.Log.Warn("keys are lost, enrolling anew", "device", a.state.Enrolled.Device, "error", err)
+	a.Log.Warn("keys are lost, enrolling anew", "device", e.Device, "error", err)
+	a.changed(troubleLost, "This laptop can no longer report as device "+e.Device+", so it enrols anew: "+err.Error()+".",
+		"Have the new enrolment approved: whoever does compares the code.")
 	return a.anew()
+}
+
+// changed keeps what became of the keys where status finds it.
+func (a *Agent) changed(code, text, fix string) {
+	a.state.Changed = &Trouble{Code: code, Text: text, Fix: fix, Since: a.Now()}
 }
 
 // anew gives up the enrolment for another one. What is known of the old one

@@ -27,6 +27,7 @@ type rig struct {
 	chip     *chip // nil: software key
 	settings *Settings
 	boot     string
+	open     func(context.Context, KeyPlace) (attest.Attester, error) // a real TPM; nil: chip
 
 	mu     sync.Mutex
 	claims func(*posture.Claims) // what differs from fit
@@ -104,7 +105,10 @@ func (r *rig) agent() *Agent {
 		},
 		LookNow: func(ctx context.Context) posture.Claims { return r.look(ctx, false, true) },
 		OpenKeys: func(ctx context.Context, place KeyPlace) (attest.Attester, error) {
-			if r.chip != nil {
+			if r.open != nil && place.TPM != tpmNone {
+				return r.open(ctx, place)
+			}
+			if r.chip != nil && place.TPM != tpmNone {
 				return r.chip.open(ctx, place)
 			}
 			return softkey.Open(

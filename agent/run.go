@@ -107,6 +107,11 @@ func (a *Agent) resumed(w *watcher) {
 
 // step does what is due first; wait tells when something will be.
 func (a *Agent) step(ctx context.Context) (wait time.Duration, err error) {
+	if a.state.StandIn {
+		if err := a.lookForTPM(ctx); err != nil {
+			return 0, err
+		}
+	}
 	e := a.state.Enrolled
 	switch {
 	case e == nil || a.state.Again || a.state.Enrolling != nil:
@@ -200,10 +205,14 @@ func (a *Agent) failed(err error) (time.Duration, error) {
 		return 0, err
 	}
 	if errors.Is(err, attest.ErrKeyLost) && a.state.Enrolled != nil && !a.state.Again {
-		err = a.lost(err)
+		err = a.lost(a.state.Enrolled, err)
 	}
-	if errors.Is(err, attest.ErrTransient) || errors.Is(err, attest.ErrBootMoved) {
+	if errors.Is(err, attest.ErrTransient) || errors.Is(err, attest.ErrBootMoved) || isGone(err) {
 		a.closeKeys() // opened again, they may have come back
+	}
+	if a.staysGone(err) {
+		a.backoff.reset()
+		err = a.park(err)
 	}
 	if errors.Is(err, errGoOn) && a.backoff.failures == 0 {
 		a.backoff.failures++

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,10 @@ import (
 	"muster/attest/posture"
 )
 
-const testOrigin = "https://muster.example"
+const (
+	testOrigin = "https://muster.example"
+	testSecret = "of a credential" // the imitated chip releases it for nothing
+)
 
 // testServer keeps the server's side of the contract in memory, on attest's
 // verifying half. It is an http.RoundTripper: no network, so that time may be
@@ -39,10 +43,17 @@ type testServer struct {
 	intercept func(path string, body []byte) *http.Response
 	after     func(path string) error
 	log       []exchangeSeen
-	finished  map[string][]byte // reply by the exact finish
-	refused   map[string]bool   // bodies of reports that were judged and refused
-	wantLog   attest.Digest
-	logs      [][]byte
+	seal      func(*attest.Identity) (blob, secret []byte) // for a real TPM
+	// recertify, when it answers, is why a new DKb is refused; recertified counts
+	// those that were taken.
+	recertify   func() *http.Response
+	recertified int
+	quoteAlways bool
+	enrolAs     attest.DeviceState // of enrolments
+	finished    map[string][]byte  // reply by the exact finish
+	refused     map[string]bool    // bodies of reports that were judged and refused
+	wantLog     attest.Digest
+	logs        [][]byte
 
 	wake   chan attest.WaitReply // answers the wait that is held
 	onWait func(r *http.Request) (*http.Response, error)
@@ -52,9 +63,11 @@ type testServer struct {
 
 // exchangeSeen is one request as it arrived.
 type exchangeSeen struct {
-	path string
-	body []byte
-	at   time.Time
+	path   string
+	body   []byte
+	at     time.Time
+	device string // header
+	mac    string // header
 }
 
 // testDevice is what a server knows of one device.
@@ -76,7 +89,7 @@ type testDevice struct {
 func newTestServer(t *testing.T) *testServer {
 	return &testServer{
 		t: t, nextS: 300, origin: testOrigin, tenant: strings.Repeat("ab", 16), epoch: 1, finished: map[string][]byte{},
-		refused: map[string]bool{}, wake: make(chan attest.WaitReply),
+		refused: map[string]bool{}, wake: make(chan attest.WaitReply), enrolAs: attest.Active,
 	}
 }
 
@@ -98,7 +111,7 @@ func (s *testServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer s.mu.Lock() // the deferred one above gives it back
 		return s.wait(r, body)
 	}
-	s.log = append(s.log, exchangeSeen{path, body, time.Now()})
+	s.log = append(s.log, exchangeSeen{path, body, time.Now(), r.Header.Get(attest.HeaderDevice), r.Header.Get(attest.HeaderMAC)})
 	if s.intercept != nil {
 		if resp := s.intercept(path, body); resp != nil {
 			if resp.StatusCode == 0 {
@@ -122,7 +135,7 @@ type waitSeen struct{ at, end time.Time }
 // wait holds a request as the contract says; with onWait, that answers.
 func (s *testServer) wait(r *http.Request, body []byte) (*http.Response, error) {
 	s.mu.Lock()
-	d, onWait, n := s.device, s.onWait, len(s.waits)
+	d, onWait, n := s.find(r.Header.Get(attest.HeaderDevice)), s.onWait, len(s.waits)
 	s.waits = append(s.waits, waitSeen{at: time.Now()})
 	if s.under++; s.under > 1 {
 		s.t.Error("two waits at once")
@@ -134,8 +147,7 @@ func (s *testServer) wait(r *http.Request, body []byte) (*http.Response, error) 
 	}
 	var ask attest.WaitRequest
 	switch {
-	case d == nil || r.Header.Get(attest.HeaderDevice) != d.id ||
-		r.Header.Get(attest.HeaderMAC) != attest.MAC(d.secret, attest.PathWait, body).String():
+	case d == nil || r.Header.Get(attest.HeaderMAC) != attest.MAC(d.secret, attest.PathWait, body).String():
 		return problem(401, attest.CodeDeviceUnknown, nil), nil
 	case attest.Decode(body, &ask) != nil || ask.Form() != nil:
 		s.t.Errorf("a wait of another form: %s", body)
@@ -162,9 +174,8 @@ func (s *testServer) serve(r *http.Request, path string, body []byte) *http.Resp
 	case attest.PathEnrolFinish:
 		return s.enrolFinish(body)
 	}
-	d := s.device
-	if d == nil || r.Header.Get(attest.HeaderDevice) != d.id ||
-		r.Header.Get(attest.HeaderMAC) != attest.MAC(d.secret, path, body).String() {
+	d := s.find(r.Header.Get(attest.HeaderDevice))
+	if d == nil || r.Header.Get(attest.HeaderMAC) != attest.MAC(d.secret, path, body).String() {
 		return problem(401, attest.CodeDeviceUnknown, nil)
 	}
 	if d.state == attest.Revoked {
@@ -185,6 +196,16 @@ func (s *testServer) serve(r *http.Request, path string, body []byte) *http.Resp
 	return problem(404, "not-found", nil)
 }
 
+// find returns a device that the server has, by its id.
+func (s *testServer) find(id string) *testDevice {
+	for _, d := range append([]*testDevice{s.device}, s.old...) {
+		if d != nil && d.id == id {
+			return d
+		}
+	}
+	return nil
+}
+
 func (s *testServer) enrolBegin(body []byte) *http.Response {
 	var begin attest.EnrolBegin
 	if err := attest.Decode(body, &begin); err != nil {
@@ -192,9 +213,13 @@ func (s *testServer) enrolBegin(body []byte) *http.Response {
 	}
 	s.begin = body
 	rand.Read(s.session[:])
-	return answer200(attest.EnrolChallenge{
-		Session: s.session[:], Nonce: attest.Digest{9}, CredentialBlob: []byte("blob"), EncryptedSecret: []byte("secret"), ExpiresS: 60,
-	})
+	challenge := attest.EnrolChallenge{
+		Session: s.session[:], Nonce: attest.Digest{9}, CredentialBlob: []byte(testSecret), EncryptedSecret: []byte("secret"), ExpiresS: 60,
+	}
+	if s.seal != nil && begin.Identity.Kind == attest.KindTPM {
+		challenge.CredentialBlob, challenge.EncryptedSecret = s.seal(&begin.Identity)
+	}
+	return answer200(challenge)
 }
 
 func (s *testServer) enrolFinish(body []byte) *http.Response {
@@ -230,7 +255,7 @@ func (s *testServer) enrolFinish(body []byte) *http.Response {
 	}
 	d := &testDevice{
 		id: fmt.Sprintf("device-%d", len(s.old)+1), secret: bytes.Repeat([]byte{byte(len(s.old) + 1)}, 32), keys: keys,
-		last: ev.Digest, base: ev.Digest, nonces: map[attest.Digest]time.Time{}, state: attest.Active,
+		last: ev.Digest, base: ev.Digest, nonces: map[attest.Digest]time.Time{}, state: s.enrolAs,
 	}
 	d.accepted = append(d.accepted, ev)
 	s.device = d
@@ -240,7 +265,7 @@ func (s *testServer) enrolFinish(body []byte) *http.Response {
 }
 
 func (s *testServer) checkAnchor(f *attest.EnrolFinish, keys []*attest.Key, transcript attest.Digest) {
-	if f.Proof != attest.EnrolProof([]byte("blob"), transcript) {
+	if f.Proof != attest.EnrolProof([]byte(testSecret), transcript) {
 		s.t.Error("proof is wrong")
 	}
 	if f.Quote == nil || f.CertifyDK == nil || (f.CertifyDKb == nil) != (keyFor(keys, attest.DKb) == nil) {
@@ -264,7 +289,7 @@ func (s *testServer) report(d *testDevice, body []byte) *http.Response {
 	}
 	ev, err := attest.Open([]byte(submit.JWS), submit.Quote, &attest.Known{
 		Typs: []attest.Typ{attest.TypReport, attest.TypHeartbeat}, Device: d.id, Keys: d.keys, Now: time.Now(),
-		Seq: d.seq, Prev: d.last, LastClock: d.clock,
+		Seq: d.seq, Prev: d.last, LastClock: d.clock, QuoteAlways: s.quoteAlways,
 		NonceIssued: func(n attest.Digest) (time.Time, time.Time, bool) {
 			expires, ok := d.nonces[n]
 			return expires.Add(-time.Minute), expires, ok
@@ -274,6 +299,12 @@ func (s *testServer) report(d *testDevice, body []byte) *http.Response {
 		resp := s.refuse(d, e, submit.JWS)
 		s.refused[string(body)] = resp.StatusCode/100 != 2
 		return resp
+	}
+	if submit.DKb != nil {
+		if resp := s.takeDKb(d, &submit, ev); resp != nil {
+			s.refused[string(body)] = true
+			return resp
+		}
 	}
 	delete(d.nonces, ev.Header.Nonce)
 	if ev.Heartbeat != nil && ev.Heartbeat.Base != d.base {
@@ -289,6 +320,33 @@ func (s *testServer) report(d *testDevice, body []byte) *http.Response {
 	d.accepted = append(d.accepted, ev)
 	d.reply = encoded(d.next(s))
 	return respond(200, "application/json", d.reply)
+}
+
+// takeDKb checks a new boot key as SPEC.md §7.4 says, and takes it.
+func (s *testServer) takeDKb(d *testDevice, submit *attest.ReportSubmit, ev *attest.Evidence) *http.Response {
+	if s.recertify != nil {
+		if resp := s.recertify(); resp != nil {
+			return resp
+		}
+	}
+	if ev.Signer != attest.DK || ev.Measured == nil || ev.Report == nil {
+		s.t.Errorf("a new DKb beside a statement of %v, quote %v, report %v", ev.Signer, ev.Measured != nil, ev.Report != nil)
+	}
+	key, err := attest.ParseKey(attest.DKb, submit.DKb.Public)
+	if err == nil {
+		input := submit.JWS[:strings.LastIndexByte(submit.JWS, '.')]
+		_, err = attest.CheckCertify(submit.DKb.Certify, keyFor(d.keys, attest.AK), attest.RecertifyBinding([]byte(input)), key.Name)
+	}
+	if err == nil {
+		_, err = attest.CheckBootPolicy(key, ev.Measured)
+	}
+	if err != nil {
+		s.t.Errorf("recertification refused: %v", err)
+		return problem(400, "recertify", nil)
+	}
+	d.keys = append(slices.DeleteFunc(slices.Clone(d.keys), func(k *attest.Key) bool { return k.Role == attest.DKb }), key)
+	s.recertified++
+	return nil
 }
 
 // refuse answers as the contract says: identical bytes of the last accepted

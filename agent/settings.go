@@ -161,7 +161,7 @@ func (from *Sources) environment() map[string]string {
 func (from *Sources) preset(name string) string {
 	switch name {
 	case nameTPM:
-		return "auto"
+		return tpmAuto
 	case nameProfile:
 		return string(posture.Corporate)
 	case nameStateDir:
@@ -262,7 +262,7 @@ func parsePort(value string) (int, error) {
 
 // checkTPM checks the form of the tpm setting; whether it opens is seen later.
 func checkTPM(value string) error {
-	if value == "auto" || value == tpmNone {
+	if value == tpmAuto || value == tpmNone {
 		return nil
 	}
 	kind, rest, _ := strings.Cut(value, ":")
@@ -275,8 +275,12 @@ func checkTPM(value string) error {
 	return fmt.Errorf("%q is none of auto, device:PATH, unix:PATH, tcp:HOST:PORT, none", value)
 }
 
-// tpmNone is the setting tpm: none, with which keys are files.
-const tpmNone = "none"
+// With the setting tpm: auto the machine's own TPM is taken, with tpm: none keys
+// are files.
+const (
+	tpmAuto = "auto"
+	tpmNone = "none"
+)
 
 // NeedServer returns a [*SettingsError] with the remedy when no server is set.
 func (s *Settings) NeedServer() error {

@@ -23,7 +23,9 @@ type Standing struct {
 	Decision attest.Decision `json:"decision,omitzero"`
 	At       time.Time       `json:"at,omitzero"`
 	// Asked tells that the server was asked just now; else the rest is memory.
-	Asked   bool     `json:"asked"`
+	Asked bool `json:"asked"`
+	// Changed is what became of the keys that this device had, until it is over.
+	Changed *Trouble `json:"changed,omitempty"`
 	Trouble *Trouble `json:"trouble,omitempty"`
 	// Fit is yes only for an active device that the server allows, by an answer
 	// that is not older than it may be.
@@ -68,7 +70,7 @@ func (a *Agent) stands(ctx context.Context, ask bool) *Standing {
 
 // standing is what the state says.
 func (a *Agent) standing() *Standing {
-	s := &Standing{Server: a.Settings.Server, Profile: a.Settings.Profile, Trouble: a.state.Trouble}
+	s := &Standing{Server: a.Settings.Server, Profile: a.Settings.Profile, Changed: a.state.Changed, Trouble: a.state.Trouble}
 	if e := a.state.Enrolled; e != nil {
 		s.Server, s.Device, s.Level, s.Kind = e.Server, e.Device, e.Level, e.Keys.Kind
 		s.State, s.Decision, s.At = e.Answer.State, e.Answer.Decision, e.Answer.At
@@ -109,6 +111,13 @@ func (a *Agent) Enrol(ctx context.Context, again bool) (*Standing, error) {
 		}
 		return a.standing(), nil
 	}
+	before := *a.state
+	if again {
+		a.state.StandIn = false // what is wished for is what the settings say
+		if e := a.state.Enrolling; e != nil && e.StandIn {
+			a.state.Enrolling = nil
+		}
+	}
 	if a.state.Enrolled != nil && a.state.Enrolling == nil {
 		a.state.Again = true
 	}
@@ -116,7 +125,8 @@ func (a *Agent) Enrol(ctx context.Context, again bool) (*Standing, error) {
 	merge(&a.claims, a.Look(ctx, true))
 	if err := a.enrolPatiently(ctx); err != nil {
 		if a.state.Again && a.state.Enrolling == nil {
-			a.state.Again = false // the enrolment that is there stays
+			// The enrolment that is there stays.
+			a.state.Again, a.state.StandIn = before.Again, before.StandIn
 			err = errors.Join(err, a.save())
 		}
 		return nil, explained(err)

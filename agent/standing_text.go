@@ -21,7 +21,7 @@ func (s *Standing) String() string {
 		line("state", "not enrolled")
 		line("", `run "muster-agent enroll" as the system's administrator, or start the service;`)
 		line("", "where the service's enrolment stands is for the administrator to ask")
-		return b.String() + s.troubleText()
+		return b.String() + s.Trouble.text()
 	}
 	line("device", s.Device)
 	line("level", s.Level)
@@ -45,16 +45,17 @@ func (s *Standing) String() string {
 			fmt.Fprintf(&b, "  It counts from %s on.\n", r.CountsFrom.Local().Format("2006-01-02 15:04"))
 		}
 	}
-	return b.String() + s.troubleText()
+	return b.String() + s.Changed.text() + s.Trouble.text()
 }
 
-func (s *Standing) troubleText() string {
-	if s.Trouble == nil {
+// text is nothing for no trouble.
+func (t *Trouble) text() string {
+	if t == nil {
 		return ""
 	}
-	text := fmt.Sprintf("\n! %s (%s)\n", s.Trouble.Text, s.Trouble.Code)
-	if s.Trouble.Fix != "" {
-		text += "  " + s.Trouble.Fix + "\n"
+	text := fmt.Sprintf("\n! %s (%s)\n", t.Text, t.Code)
+	if t.Fix != "" {
+		text += "  " + t.Fix + "\n"
 	}
 	return text
 }

@@ -46,6 +46,13 @@ type state struct {
 	// Reanchored tells that lost keys made the agent enrol again by itself; it
 	// does so once until the device is active again.
 	Reanchored bool `json:"reanchored,omitempty"`
+	// Changed tells a person what became of the keys that this device had, until the
+	// server took it with those that it has.
+	Changed *Trouble `json:"changed,omitempty"`
+	// StandIn tells that enrolments are made with a software key, since the TPM is
+	// gone; Parked is the one with the TPM, whole, once there is one instead.
+	StandIn bool    `json:"stand_in,omitempty"`
+	Parked  *parked `json:"parked,omitempty"`
 	// Linked is the last link that was proved for who sits at this machine, until
 	// the server knows that they left.
 	Linked *linked `json:"linked,omitempty"`
@@ -79,6 +86,22 @@ type enrolled struct {
 	// OweReport and OweQuote are what the next statement must bring.
 	OweReport bool `json:"owe_report,omitempty"`
 	OweQuote  bool `json:"owe_quote,omitempty"`
+	// Unaccepted is the boot key that the server did not take last.
+	Unaccepted unaccepted `json:"unaccepted,omitzero"`
+}
+
+// unaccepted is a DKb that is not brought again before a time.
+type unaccepted struct {
+	DKb   attest.Digest `json:"dkb"` // kid
+	Until time.Time     `json:"until"`
+}
+
+// parked is an enrolment that waits for its TPM to come back.
+type parked struct {
+	Enrolled *enrolled `json:"enrolled"`
+	Pending  *pending  `json:"pending,omitempty"`
+	// Ended is the code with which the server ended it; empty: it did not.
+	Ended string `json:"ended,omitempty"`
 }
 
 // enrolledKey says which keys the server knows.
@@ -125,6 +148,7 @@ type pending struct {
 	Print  attest.Digest `json:"print"`
 	BootID string        `json:"boot_id"`
 	Quoted *attest.Clock `json:"quoted,omitempty"` // clock of the quote beside it
+	DKb    attest.Digest `json:"dkb,omitzero"`     // kid of the boot key that it brings
 }
 
 // enrolling is the second message of an enrolment in the journal.
@@ -138,6 +162,8 @@ type enrolling struct {
 	Print  attest.Digest `json:"print"`
 	BootID string        `json:"boot_id"`
 	Quoted *attest.Clock `json:"quoted,omitempty"`
+	// StandIn tells that it is one in place of an enrolment whose TPM is gone.
+	StandIn bool `json:"stand_in,omitempty"`
 }
 
 // Trouble is why no report gets through, for a person.

@@ -61,10 +61,27 @@ const (
 
 // compose makes the next statement and puts it into the journal: a heartbeat
 // when nothing changed since the base, else a full report. With fresh, an older
-// nonce that is held does not serve.
+// nonce that is held does not serve. Where the boot state moves under it, the
+// statement is made once more, with this boot's DKb beside it; and without where
+// it moves again and again.
 func (a *Agent) compose(ctx context.Context, fresh bool) error {
+	err := a.composeOnce(ctx, fresh, true)
+	for _, bring := range []bool{true, true, false} {
+		if errors.Is(err, attest.ErrBootMoved) {
+			a.Log.Info("boot state moved, making another boot key", "device", a.state.Enrolled.Device, "bring", bring)
+			if !bring && a.keys != nil {
+				a.state.Enrolled.rest(a.keys.dkb, a.Now())
+			}
+			err = a.composeOnce(ctx, fresh, bring)
+		}
+	}
+	return err
+}
+
+// composeOnce is compose without the next try; bring: it may bring a new DKb.
+func (a *Agent) composeOnce(ctx context.Context, fresh, bring bool) error {
 	e := a.state.Enrolled
-	keys, err := a.ready(ctx)
+	keys, err := a.present(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,7 +94,8 @@ func (a *Agent) compose(ctx context.Context, fresh bool) error {
 		return err
 	}
 	p := &pending{Seq: e.Seq + 1, Print: mark, BootID: report.BootID}
-	p.Full = e.OweReport || mark != e.Base.Print || e.Base.Digest.IsZero()
+	recertify := bring && e.recertifies(keys, a.Now())
+	p.Full = e.OweReport || recertify || mark != e.Base.Print || e.Base.Digest.IsZero()
 	typ, payload := attest.TypHeartbeat, []byte(nil)
 	if p.Full {
 		typ = attest.TypReport
@@ -99,6 +117,12 @@ func (a *Agent) compose(ctx context.Context, fresh bool) error {
 	if err != nil {
 		return err
 	}
+	if recertify {
+		if err := a.recertify(ctx, keys, submit, p); err != nil {
+			return err
+		}
+	}
+	a.absence = absence{} // the TPM, if there is one, did all that it has to
 	if p.Body, err = attest.Encode(submit.body); err != nil {
 		return fmt.Errorf("writing statement: %w", err)
 	}
@@ -156,36 +180,38 @@ const quoteEarly = time.Hour
 type signed struct {
 	body   attest.ReportSubmit
 	digest attest.Digest
+	input  []byte // of the JWS signature
 	quoted *attest.Clock
 }
 
 // sign signs with DKb while the server knows it and the boot state holds; else
-// with DK, which always brings a quote.
+// with DK, which brings a quote where there is a DKb. [attest.ErrBootMoved] when
+// that state has passed, after which DK signs.
 func (a *Agent) sign(ctx context.Context, keys *keyring, h attest.Header, payload []byte, quote bool) (*signed, error) {
 	known := a.state.Enrolled.Keys.DKb
 	role := attest.DK
 	h.Kid = keys.dk
-	if !known.IsZero() {
-		if known == keys.dkb && !keys.moved {
-			role, h.Kid = attest.DKb, keys.dkb
-		} else {
-			quote = true
-		}
+	switch {
+	case !known.IsZero() && known == keys.dkb && !keys.moved:
+		role, h.Kid = attest.DKb, keys.dkb
+		quote = quote || keys.unbound
+	case !known.IsZero() || !keys.dkb.IsZero():
+		quote = true
 	}
 	s, err := attest.Sign(ctx, keys.signer(role), h, payload)
-	if errors.Is(err, attest.ErrBootMoved) && role == attest.DKb {
-		a.Log.Info("boot state moved, signing with DK", "device", h.Device)
-		keys.moved = true
-		return a.sign(ctx, keys, h, payload, true)
-	}
 	if err != nil {
+		keys.moved = keys.moved || errors.Is(err, attest.ErrBootMoved)
 		return nil, err
 	}
-	out := &signed{body: attest.ReportSubmit{JWS: string(s.Compact)}, digest: s.Digest}
-	if quote && keys.anchor != nil {
-		if out.body.Quote, out.quoted, err = a.quote(ctx, keys, attest.QuoteBinding(s.Input)); err != nil {
-			return nil, err
-		}
+	out := &signed{body: attest.ReportSubmit{JWS: string(s.Compact)}, digest: s.Digest, input: s.Input}
+	if !quote || keys.anchor == nil {
+		return out, nil
+	}
+	if out.body.Quote, out.quoted, err = a.quote(ctx, keys, attest.QuoteBinding(s.Input)); err != nil {
+		return nil, err
+	}
+	if err := keys.checkBound(out); err != nil && role == attest.DKb {
+		return nil, err
 	}
 	return out, nil
 }

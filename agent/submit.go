@@ -30,13 +30,16 @@ func (a *Agent) submit(ctx context.Context) error {
 	a.state.Pending, a.state.Trouble = nil, nil
 	if reply.State == attest.Active {
 		a.state.Reanchored = false
+		if !a.state.StandIn {
+			a.state.Changed = nil
+		}
 	}
 	if err := a.save(); err != nil {
 		return err
 	}
 	a.unknowns = 0
 	a.Log.Info("report accepted", "device", a.state.Enrolled.Device, "seq", p.Seq, "full", p.Full,
-		"quote", p.Quoted != nil, "state", reply.State, "decision", reply.Decision.Outcome)
+		"quote", p.Quoted != nil, "boot_key", !p.DKb.IsZero(), "state", reply.State, "decision", reply.Decision.Outcome)
 	a.sendLog(ctx, reply.NeedLog)
 	return nil
 }
@@ -49,6 +52,9 @@ func (e *enrolled) accept(p *pending, reply *attest.ReportReply, sent time.Time,
 	}
 	if p.Quoted != nil {
 		e.Quoted = quoted{At: sent, Clock: *p.Quoted}
+	}
+	if !p.DKb.IsZero() {
+		e.Keys.DKb, e.Unaccepted = p.DKb, unaccepted{}
 	}
 	e.OweReport, e.OweQuote = reply.NeedReport, reply.NeedQuote
 	e.Nonce = hold(reply.Nonce, reply.NonceS, sent)
@@ -81,8 +87,9 @@ func clampSeconds(seconds int, low, high time.Duration) time.Duration {
 // refusedReport decides what becomes of the journalled statement. Where the
 // server did not judge it, it stays, to be repeated as it is.
 func (a *Agent) refusedReport(ctx context.Context, err error) error {
-	r := (*refusal)(nil)
-	if !errors.As(err, &r) || r.Foreign || r.Status >= 500 {
+	r, p := (*refusal)(nil), a.state.Pending
+	brings := !p.DKb.IsZero()
+	if !errors.As(err, &r) || r.Foreign || r.Status >= 500 && (r.Code != attest.CodeNotAccepted || !brings) {
 		return err
 	}
 	e := a.state.Enrolled
@@ -94,7 +101,7 @@ func (a *Agent) refusedReport(ctx context.Context, err error) error {
 	case attest.CodeRevoked:
 		return a.revoked(err)
 	}
-	a.Log.Warn("report refused", "device", e.Device, "seq", a.state.Pending.Seq, "reason", r.Code)
+	a.Log.Warn("report refused", "device", e.Device, "seq", p.Seq, "reason", r.Code)
 	a.state.Pending = nil
 	e.NextAt = a.Now() // the held nonce went with the statement
 	switch r.Code {
@@ -109,7 +116,20 @@ func (a *Agent) refusedReport(ctx context.Context, err error) error {
 	case string(attest.QuoteNeeded):
 		e.OweQuote = true
 		err = fmt.Errorf("%w: %w", errGoOn, err)
+	case string(attest.ClockBack):
+		// It is an older state of the TPM: only an approval helps.
+		e.OweReport, e.OweQuote = true, true
+		err = &rolledBack{err}
 	default:
+		switch {
+		case brings: // this one does without
+			e.rest(p.DKb, a.Now())
+			err = fmt.Errorf("%w: %w", errGoOn, err)
+		case r.Code == string(attest.KeyUnknown) && !e.Keys.DKb.IsZero():
+			// An older state of the server's knows an older DKb, or none.
+			e.Keys.DKb = attest.Digest{}
+			err = fmt.Errorf("%w: %w", errGoOn, err)
+		}
 		// It was judged and refused: the next one says everything anew.
 		e.OweReport, e.OweQuote = true, true
 		a.closeKeys()

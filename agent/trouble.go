@@ -31,6 +31,9 @@ const (
 	troubleBusy        = "tpm-busy"
 	troublePermission  = "tpm-permission"
 	troubleAbsent      = "tpm-absent"
+	troubleGone        = "tpm-gone"
+	troubleReplaced    = "tpm-replaced"
+	troubleHierarchy   = "tpm-hierarchy-off"
 	troubleLost        = "keys-lost"
 	troubleFile        = "file"
 	troubleFailed      = "failed"
@@ -52,6 +55,8 @@ func troubleOf(err error) Trouble {
 		t.Code, otherwise = troubleLost, "Run \"muster-agent enroll --again\"; the new key needs an approval."
 	case errors.Is(err, attest.ErrPermission):
 		t.Code, otherwise = troublePermission, "Run the agent as the system service: \"muster-agent install\", then \"muster-agent start\"."
+	case errors.Is(err, attest.ErrDisabled):
+		t.Code, otherwise = troubleHierarchy, "Switch the TPM's endorsement hierarchy on in the firmware's settings, and start this machine again."
 	case errors.Is(err, attest.ErrAbsent):
 		t.Code, otherwise = troubleAbsent, "Turn the TPM on in the firmware's settings; a machine without one needs the setting tpm: none and a server that accepts software keys."
 	case errors.Is(err, attest.ErrTransient):

@@ -111,6 +111,8 @@ func houseLaptop(contract, both []string) []houseRow {
 		{dir: "attest/softkey", muster: contract, foreign: []string{tpm, sys}, guarded: both, why: "the same Attester on a file"},
 		{dir: "attest/tpmtest", muster: append([]string{"attest/tpm", "attest/softkey"}, contract...), foreign: []string{tpm},
 			guarded: []string{"os/exec", "testing"}, tests: true, why: "starts swtpm for tests"},
+		{dir: "attest/mutanttest", muster: append([]string{"attest/bootlog"}, contract...), guarded: []string{"testing"},
+			tests: true, why: "every small change of a log, quote or statement, for the tests of this and the oracle's module"},
 		{dir: "platform", foreign: []string{"github.com/kardianos/service", sys}, guarded: []string{"os/exec", jsonPlain, "unsafe"},
 			why: "how a program lives on a machine: knows no claim and no server"},
 		{dir: "platform/seat", foreign: []string{sys}, guarded: []string{"unsafe"},
