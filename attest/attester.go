@@ -91,6 +91,9 @@ var (
 	ErrAbsent = errors.New("no TPM")
 	// ErrPermission: there is a TPM and we may not use it.
 	ErrPermission = errors.New("no permission to use the TPM")
+	// ErrDisabled: there is a TPM, and the hierarchy that its keys hang on is
+	// switched off (TPM_RC_HIERARCHY), as firmware can.
+	ErrDisabled = errors.New("the TPM's hierarchy is switched off")
 	// ErrBootMoved: DKb's policy no longer holds (a reboot, or PCR 7 moved); DK
 	// with a quote still serves.
 	ErrBootMoved = errors.New("the boot state that DKb is bound to has passed")

@@ -410,17 +410,3 @@ func TestDecodeDepth(t *testing.T) {
 		t.Errorf("%d levels are read", attest.MaxDepth+1)
 	}
 }
-
-func TestClockOrder(t *testing.T) {
-	ascending := []attest.Clock{
-		{}, {Clock: 1}, {RestartCount: 1}, {RestartCount: 1, Clock: 5}, {ResetCount: 1}, {ResetCount: 1, Clock: 9, Safe: true},
-		{ResetCount: 1, RestartCount: 1}, {ResetCount: 2}, {ResetCount: 1 << 31, Clock: 1 << 63},
-	}
-	for i, a := range ascending {
-		for j, b := range ascending {
-			if a.Before(b) != (i < j) {
-				t.Errorf("%+v before %+v is %v", a, b, a.Before(b))
-			}
-		}
-	}
-}

@@ -128,6 +128,9 @@ func FuzzStatement(f *testing.F) {
 		if v.Certify != nil {
 			f.Add([]byte(v.Certify.Attestation.Attest))
 		}
+		if v.Recertify != nil {
+			f.Add([]byte(v.Recertify.Certify.Attest))
+		}
 	})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := attest.ParseStatement(b)
@@ -176,6 +179,9 @@ func FuzzPublic(f *testing.F) {
 	everyVector(f, func(v *vector) {
 		for _, k := range v.Keys {
 			f.Add(uint8(roleNamed(k.Role)), []byte(k.Public))
+		}
+		if v.Recertify != nil {
+			f.Add(uint8(attest.DKb), []byte(v.Recertify.Public))
 		}
 	})
 	f.Fuzz(func(t *testing.T, role uint8, b []byte) {

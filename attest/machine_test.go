@@ -25,6 +25,8 @@ type machine struct {
 	firmware uint64
 	// counterBound says whether its DKb is bound to the reset count.
 	counterBound bool
+	// bootLog is a real one; nil for a text that stands for one.
+	bootLog []byte
 }
 
 const (
@@ -234,8 +236,13 @@ func (m *machine) quote(qualifying attest.Digest, edits ...func(*tpm2.TPMSAttest
 	return &attest.Quote{Attestation: m.attestation(tpm2.Marshal(*a)), PCRs: values, LogSHA256: sha256.Sum256(m.log())}
 }
 
-// log stands for the machine's boot log.
-func (m *machine) log() []byte { return []byte("boot log of " + m.name) }
+// log is the machine's boot log, or stands for one.
+func (m *machine) log() []byte {
+	if m.bootLog != nil {
+		return m.bootLog
+	}
+	return []byte("boot log of " + m.name)
+}
 
 // certify is TPM2_Certify by the AK of an object's Name.
 func (m *machine) certify(name []byte, qualifying attest.Digest, edits ...func(*tpm2.TPMSAttest)) *attest.Attestation {

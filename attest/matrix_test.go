@@ -3,7 +3,7 @@ package attest_test
 import (
 	"crypto/sha256"
 	"fmt"
-	"strings"
+	"maps"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -11,54 +11,10 @@ import (
 	"muster/attest"
 )
 
-// evidence is one whole valid set: a statement, its quote and its boot log.
-type evidence struct {
-	m     *machine
-	parts []string // header, payload, signature
-	quote *attest.Quote
-	log   []byte
-	known *attest.Known
-}
-
-func evidenceOf(m *machine) evidence {
-	v, l := m.statement("", attest.TypReport, attest.DK, mustEncode(reportOf(m)))
-	v.quoted(l)
-	keys := []*attest.Key{m.parsed(attest.AK), m.parsed(attest.DK), m.parsed(attest.DKb)}
-	return evidence{m: m, parts: strings.Split(v.Compact, "."), quote: v.Quote, log: m.log(), known: v.Known.known(keys)}
-}
-
-// judged opens a statement with its quote, then takes the log.
-func judged(parts []string, quote *attest.Quote, log []byte, known *attest.Known) error {
-	if _, err := attest.Open([]byte(strings.Join(parts, ".")), quote, known); err != nil {
-		return err
-	}
-	return attest.CheckLog(log, quote.LogSHA256)
-}
-
-// TestBindingOfPieces mixes the bytes of two captured sets in every way, before
-// either verifier (TPM 2.0 quotes bind nothing that is not in them).
-func TestBindingOfPieces(t *testing.T) {
-	sets := [2]evidence{evidenceOf(newMachine("alder")), evidenceOf(newMachine("birch"))}
-	const pieces = 6 // header, payload, signature, attest, PCR values, log
-	for verifier := range sets {
-		for mix := range 1 << pieces {
-			from := func(piece int) *evidence { return &sets[mix>>piece&1] }
-			parts := []string{from(0).parts[0], from(1).parts[1], from(2).parts[2]}
-			quote := *from(3).quote
-			quote.PCRs = from(4).quote.PCRs
-			err := judged(parts, &quote, from(5).log, sets[verifier].known)
-			whole := mix == verifier*(1<<pieces-1)
-			if (err == nil) != whole {
-				t.Errorf("verifier %d, pieces %06b: %v", verifier, mix, err)
-			}
-		}
-	}
-}
-
 // TestBindingOfFields has each set's own keys sign and quote mixed headers: what
 // a device that is somebody's own could do.
 func TestBindingOfFields(t *testing.T) {
-	sets := [2]evidence{evidenceOf(newMachine("alder")), evidenceOf(newMachine("birch"))}
+	sets := [2]*bundle{bundleOf(newMachine("alder")), bundleOf(newMachine("birch"))}
 	const fields = 6 // device, nonce, previous, key, quoting AK, PCR values
 	for mix := range 1 << fields {
 		from := func(field int) *machine { return sets[mix>>field&1].m }
@@ -71,9 +27,24 @@ func TestBindingOfFields(t *testing.T) {
 		s := l.sign()
 		quote := from(4).quote(attest.QuoteBinding(s.Input))
 		quote.PCRs, quote.LogSHA256 = from(5).pcrs, sha256.Sum256(sets[0].log)
-		err := judged(strings.Split(string(s.Compact), "."), quote, sets[0].log, sets[0].known)
-		if (err == nil) != (mix == 0) {
-			t.Errorf("fields %06b: %v", mix, err)
+		_, err := attest.Open(s.Compact, quote, sets[0].known())
+		want := attest.Code("")
+		switch foreign := func(field int) bool { return mix>>field&1 == 1 }; {
+		case foreign(0):
+			want = attest.DeviceMismatch
+		case foreign(3):
+			want = attest.KeyUnknown
+		case foreign(2):
+			want = attest.OutOfStep
+		case foreign(1):
+			want = attest.NonceUnknown
+		case foreign(4):
+			want = attest.QuoteSignature
+		case foreign(5):
+			want = attest.PCRDigest
+		}
+		if codeOf(err) != want {
+			t.Errorf("fields %06b: %v, not %s", mix, err, want)
 		}
 	}
 }
@@ -105,49 +76,129 @@ func TestBindingOfEnrolments(t *testing.T) {
 	}
 }
 
-// TestEveryRelabelledPCR moves each quoted PCR to every other index: beside the
-// quote, and in what the AK signs.
+// TestEveryRelabelledPCR exchanges the labels of each two of the 24 PCRs: beside
+// the quote, in what the AK signs, and in both.
 func TestEveryRelabelledPCR(t *testing.T) {
 	m := newMachine("alder")
-	binding := attest.QuoteBinding([]byte("statement"))
-	for _, i := range attest.Selection() {
+	ak, binding := m.parsed(attest.AK), attest.QuoteBinding([]byte("statement"))
+	seen := map[string]int{}
+	for i := range uint8(24) {
 		for j := range uint8(24) {
-			if i == j {
-				continue
+			_, quotedI := m.pcrs[i]
+			_, quotedJ := m.pcrs[j]
+			beside, signed := attest.PCRValues, attest.PCRSelection
+			switch {
+			case i == j || !quotedI && !quotedJ:
+				beside, signed = "", "" // nothing is exchanged
+			case quotedI && quotedJ:
+				beside, signed = attest.PCRDigest, attest.PCRDigest
 			}
-			quote := m.quote(binding)
-			p := quote.PCRs
-			a, okA := p[i]
-			b, okB := p[j]
-			delete(p, i)
-			if p[j] = a; okB {
-				p[i] = b
-			}
-			want := attest.PCRValues
-			if okB {
-				want = attest.PCRDigest
-			}
-			if _, err := attest.CheckQuote(quote, m.parsed(attest.AK), binding); !okA || codeOf(err) != want {
-				t.Errorf("value of PCR %d at %d: %v", i, j, err)
-			}
-			if err := relabelledSelection(m, binding, i, j); codeOf(err) != attest.PCRSelection {
-				t.Errorf("PCR %d selected instead of %d: %v", j, i, err)
+			for how, c := range map[string]struct {
+				quote *attest.Quote
+				want  attest.Code
+			}{
+				"beside": {withPCRs(m.quote(binding), exchanged(m.pcrs, i, j)), beside},
+				"signed": {m.quoteOf(binding, exchanged(m.pcrs, i, j)), signed},
+				"both":   {withPCRs(m.quoteOf(binding, exchanged(m.pcrs, i, j)), exchanged(m.pcrs, i, j)), both(signed)},
+			} {
+				_, err := attest.CheckQuote(c.quote, ak, binding)
+				if codeOf(err) != c.want {
+					t.Errorf("PCR %d and %d, %s: %v, not %q", i, j, how, err, c.want)
+				}
+				seen[how+" "+string(c.want)]++
 			}
 		}
 	}
+	// 15 PCRs are quoted and 9 are not: 15·14 pairs of quoted ones, 2·15·9 mixed.
+	if seen["beside pcr-digest"] != 210 || seen["beside pcr-values"] != 270 || seen["signed pcr-selection"] != 270 || seen["both pcr-selection"] != 270 {
+		t.Errorf("reasons are %v", seen)
+	}
 }
 
-// relabelledSelection checks a quote that the AK signed over PCR j instead of i,
-// or over i left out where j is selected anyway.
-func relabelledSelection(m *machine, binding attest.Digest, i, j uint8) error {
-	bits := []byte{0xff, 0xfb, 0x00}
-	bits[i/8] &^= 1 << (i % 8)
-	bits[j/8] |= 1 << (j % 8)
-	quote := m.quote(binding, func(a *tpm2.TPMSAttest) {
-		a.Attested = quoteInfo(selection(tpm2.TPMAlgSHA256, bits), digestOf(m.pcrs))
+// both is why a quote is refused whose AK signed exchanged values that come beside
+// it: it is another, whole, quote when the selection stays.
+func both(signed attest.Code) attest.Code {
+	if signed == attest.PCRDigest {
+		return ""
+	}
+	return signed
+}
+
+// exchanged exchanges the values of two PCRs, of which one may have none.
+func exchanged(values attest.PCRs, i, j uint8) attest.PCRs {
+	out := maps.Clone(values)
+	a, okA := values[i]
+	b, okB := values[j]
+	delete(out, i)
+	delete(out, j)
+	if okA {
+		out[j] = a
+	}
+	if okB {
+		out[i] = b
+	}
+	return out
+}
+
+func withPCRs(q *attest.Quote, values attest.PCRs) *attest.Quote {
+	q.PCRs = values
+	return q
+}
+
+// quoteOf has the AK sign a selection of just these PCRs, the machine's own beside
+// it.
+func (m *machine) quoteOf(binding attest.Digest, values attest.PCRs) *attest.Quote {
+	var bits [3]byte
+	for i := range values {
+		bits[i/8] |= 1 << (i % 8)
+	}
+	return m.quote(binding, func(a *tpm2.TPMSAttest) {
+		a.Attested = quoteInfo(selection(tpm2.TPMAlgSHA256, bits[:]), digestOf(values))
 	})
-	_, err := attest.CheckQuote(quote, m.parsed(attest.AK), binding)
-	return err
+}
+
+// TestEverySelection: no selection but the constant one, in its one form.
+func TestEverySelection(t *testing.T) {
+	m := newMachine("alder")
+	binding := attest.QuoteBinding([]byte("statement"))
+	bank := func(alg tpm2.TPMAlgID, bits ...byte) tpm2.TPMSPCRSelection {
+		return tpm2.TPMSPCRSelection{Hash: alg, PCRSelect: bits}
+	}
+	whole := bank(tpm2.TPMAlgSHA256, 0xff, 0xfb, 0)
+	cases := map[string][]tpm2.TPMSPCRSelection{
+		"no bank":              {},
+		"an empty bank":        {bank(tpm2.TPMAlgSHA256, 0, 0, 0)},
+		"no bits":              {bank(tpm2.TPMAlgSHA256)},
+		"two bytes":            {bank(tpm2.TPMAlgSHA256, 0xff, 0xfb)},
+		"four bytes":           {bank(tpm2.TPMAlgSHA256, 0xff, 0xfb, 0, 0)},
+		"SHA-1":                {bank(tpm2.TPMAlgSHA1, 0xff, 0xfb, 0)},
+		"SHA-384":              {bank(tpm2.TPMAlgSHA384, 0xff, 0xfb, 0)},
+		"SHA-1 before":         {bank(tpm2.TPMAlgSHA1, 0xff, 0xfb, 0), whole},
+		"SHA-1 after":          {whole, bank(tpm2.TPMAlgSHA1, 0xff, 0xfb, 0)},
+		"an empty SHA-1 after": {whole, bank(tpm2.TPMAlgSHA1, 0, 0, 0)},
+		"an empty before":      {bank(tpm2.TPMAlgSHA384, 0, 0, 0), whole},
+		"twice":                {whole, whole},
+		"in two parts":         {bank(tpm2.TPMAlgSHA256, 0xff, 0, 0), bank(tpm2.TPMAlgSHA256, 0, 0xfb, 0)},
+	}
+	for i := range uint8(24) {
+		bits := []byte{0xff, 0xfb, 0}
+		bits[i/8] ^= 1 << (i % 8)
+		cases[fmt.Sprintf("all but %d, or with it", i)] = []tpm2.TPMSPCRSelection{bank(tpm2.TPMAlgSHA256, bits...)}
+		alone := make([]byte, 3)
+		alone[i/8] = 1 << (i % 8)
+		cases[fmt.Sprintf("%d alone", i)] = []tpm2.TPMSPCRSelection{bank(tpm2.TPMAlgSHA256, alone...)}
+	}
+	for name, banks := range cases {
+		q := m.quote(binding, func(a *tpm2.TPMSAttest) {
+			a.Attested = quoteInfo(tpm2.TPMLPCRSelection{PCRSelections: banks}, digestOf(m.pcrs))
+		})
+		if _, err := attest.CheckQuote(q, m.parsed(attest.AK), binding); codeOf(err) != attest.PCRSelection {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(cases) != 61 {
+		t.Errorf("%d selections", len(cases))
+	}
 }
 
 // TestPCRNumbering: the selection's bytes mean the indices that Selection lists.

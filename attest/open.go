@@ -26,6 +26,9 @@ type Known struct {
 	Transcript Digest
 	// LastClock is the TPM clock of the last accepted quote; nil before the first.
 	LastClock *Clock
+	// LastQuoteAt is when the nonce of that quote was issued; zero when that is not
+	// known ([Clock.Since]).
+	LastQuoteAt time.Time
 	// QuoteAlways tells that DKb is bound to PCR 7 alone ([CheckBootPolicy]), so
 	// that no statement of it inherits an earlier quote.
 	QuoteAlways bool
@@ -48,8 +51,10 @@ type Evidence struct {
 	Ephemeral *Ephemeral
 	// Measured is what the quote beside it proves; nil without a quote.
 	Measured *Measured
-	// Cleared tells that the TPM was cleared since the last quote.
-	Cleared bool
+	// Cleared tells that the TPM was cleared since the last quote; ClockFell that
+	// its clock is behind what it stated then, by more than a TPM may lose: see
+	// [Clock.Since] for what both may mean.
+	Cleared, ClockFell bool
 }
 
 // Open is the one door from bytes to a Report: it establishes that a compact JWS
@@ -186,12 +191,13 @@ func (ev *Evidence) measure(quote *Quote, binding Digest, known *Known) error {
 	if err != nil {
 		return err
 	}
-	if last := known.LastClock; last != nil && measured.Clock.Before(*last) {
-		// TPM2_Clear sets the counts to zero and keeps endorsement primaries.
-		if measured.Clock.ResetCount != 0 || last.ResetCount == 0 {
+	if last := known.LastClock; last != nil {
+		switch order := measured.Clock.Since(*last, known.sinceQuote()); order {
+		case Forward, Cleared, Fell:
+			ev.Cleared, ev.ClockFell = order == Cleared, order == Fell
+		default:
 			return refuse(ClockBack, "TPM clock ran backwards")
 		}
-		ev.Cleared = true
 	}
 	if ev.Signer == DKb {
 		if _, err := CheckBootPolicy(keyOf(known.Keys, DKb), measured); err != nil {
@@ -200,6 +206,15 @@ func (ev *Evidence) measure(quote *Quote, binding Digest, known *Known) error {
 	}
 	ev.Measured = measured
 	return nil
+}
+
+// sinceQuote bounds the time since the last accepted quote; negative when that is
+// not known. The verifier's clock may have been set back meanwhile.
+func (k *Known) sinceQuote() time.Duration {
+	if k.LastQuoteAt.IsZero() {
+		return -1
+	}
+	return max(0, k.Now.Sub(k.LastQuoteAt))
 }
 
 func keyOf(keys []*Key, role Role) *Key {

@@ -34,26 +34,6 @@ func Selection() []uint8 {
 // selectionBytes is that selection as TPML_PCR_SELECTION.
 var selectionBytes = [...]byte{0, 0, 0, 1, 0x00, 0x0b, 3, 0xff, 0xfb, 0x00}
 
-// Clock is TPMS_CLOCK_INFO: it orders a device's statements.
-type Clock struct {
-	Clock        uint64 `json:"clock"`         // milliseconds the TPM was powered
-	ResetCount   uint32 `json:"reset_count"`   // TPM resets: starts of the machine
-	RestartCount uint32 `json:"restart_count"` // resumes since the last reset
-	Safe         bool   `json:"safe"`          // false: the clock may have been ahead
-}
-
-// Before reports whether c is earlier than d by reset count, then restart count,
-// then clock.
-func (c Clock) Before(d Clock) bool {
-	if c.ResetCount != d.ResetCount {
-		return c.ResetCount < d.ResetCount
-	}
-	if c.RestartCount != d.RestartCount {
-		return c.RestartCount < d.RestartCount
-	}
-	return c.Clock < d.Clock
-}
-
 // Statement is what a TPM said in a TPMS_ATTEST (TPM 2.0 Part 2 §10.12.8).
 type Statement struct {
 	Type      uint16 // TPM_ST_ATTEST_QUOTE or TPM_ST_ATTEST_CERTIFY

@@ -13,7 +13,8 @@ import (
 
 // tpmRejections change what TPMs state and the keys that they state it with.
 func tpmRejections() []rejection {
-	return slices.Concat(attestRejections(), quoteRejections(), pcrRejections(), clockRejections(), keyRejections(), policyRejections())
+	return slices.Concat(attestRejections(), quoteRejections(), pcrRejections(), clockRejections(), keyRejections(),
+		policyRejections(), recertifyRejections())
 }
 
 func attestRejections() []rejection {
@@ -129,22 +130,6 @@ func pcrRejections() []rejection {
 	)
 }
 
-func clockRejections() []rejection {
-	clock := func(f func(c *tpm2.TPMSClockInfo)) func(*vector, *lab) {
-		return requoted(func(a *tpm2.TPMSAttest) { f(&a.ClockInfo) })
-	}
-	return slices.Concat(
-		group("clock", "report-dk-quote", attest.ClockBack,
-			row("reset", "one reset less than before", clock(func(c *tpm2.TPMSClockInfo) { c.ResetCount-- })),
-			row("restart", "one resume less than before", clock(func(c *tpm2.TPMSClockInfo) { c.RestartCount-- })),
-			row("milliseconds", "the clock before the last quote's", clock(func(c *tpm2.TPMSClockInfo) { c.Clock -= 5001 })),
-		),
-		group("clock-clear", "report-cleared", attest.ClockBack,
-			row("later", "a reset count that is small and not zero", clock(func(c *tpm2.TPMSClockInfo) { c.ResetCount = 1 })),
-		),
-	)
-}
-
 func keyRejections() []rejection {
 	attribute := func(role attest.Role, f func(a *tpm2.TPMAObject)) func(*vector, *lab) {
 		return onPublic(role, func(p *tpm2.TPMTPublic) { f(&p.ObjectAttributes) })
@@ -206,54 +191,4 @@ func coordinate(f func(x []byte) []byte) func(*vector, *lab) {
 		p.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
 			X: tpm2.TPM2BECCParameter{Buffer: f(point.X.Buffer)}, Y: point.Y})
 	})
-}
-
-func policyRejections() []rejection {
-	certified := func(f func(v *vector, l *lab)) func(*vector, *lab) { return f }
-	return slices.Concat(
-		group("certify", "certify-dk", attest.CertifyName,
-			row("dkb", "it certifies DKb", certified(func(v *vector, l *lab) {
-				v.Certify.Attestation = *l.m.certify(l.m.nameOf(attest.DKb), v.Certify.Qualifying)
-			})),
-			row("other", "it certifies another device's DK", certified(func(v *vector, l *lab) {
-				v.Certify.Attestation = *l.m.certify(newMachine("birch").nameOf(attest.DK), v.Certify.Qualifying)
-			})),
-			row("empty", "it certifies no name", certified(func(v *vector, l *lab) { v.Certify.Attestation = *l.m.certify(nil, v.Certify.Qualifying) })),
-		),
-		group("certify-binding", "certify-dk", attest.QuoteUnbound,
-			row("other", "it was made for another transcript", func(v *vector, _ *lab) { v.Certify.Qualifying = nonceOf("t") }),
-			row("recertify", "the certify of another report", func(v *vector, l *lab) {
-				l.header.Seq++
-				v.Recertify.Certify = l.m.recertify(l.sign().Input).Certify
-			}).of("recertify"),
-			row("as-quote", "a certify bound as quotes are", func(v *vector, l *lab) {
-				v.Recertify.Certify = *l.m.certify(l.m.nameOf(attest.DKb), attest.QuoteBinding(l.sign().Input))
-			}).of("recertify"),
-		),
-		group("policy", "recertify", attest.PolicyWrong,
-			row("reset", "the DKb of the boot before", func(v *vector, l *lab) {
-				old, input := newMachine("alder"), l.sign().Input
-				v.Recertify = old.recertify(input)
-			}),
-			row("pcr7", "a DKb bound to another PCR 7", func(v *vector, l *lab) {
-				other := newMachine("alder").boot(1)
-				other.pcrs = newMachine("birch").pcrs
-				v.Recertify = other.recertify(l.sign().Input)
-			}),
-			row("signs", "DKb signs and the quote is of another boot", requoted(func(a *tpm2.TPMSAttest) { a.ClockInfo.ResetCount++ })).of("report-dkb-quote"),
-		),
-		group("quote-needed", "report-dk-quote", attest.QuoteNeeded,
-			row("dk", "DK signs without a quote for a device that has a DKb", func(v *vector, _ *lab) { v.Quote = nil }),
-			row("loose", "a DKb bound to PCR 7 alone, without a quote", func(v *vector, _ *lab) { v.Quote = nil }).of("report-dkb-loose"),
-			row("link", "DK signs a link proof without a quote", signedAs(newMachine("alder"), attest.DK, func(h *attest.Header) {
-				h.Kid = newMachine("alder").parsed(attest.DK).ID
-			})).of("link"),
-		),
-		group("log", "log", attest.LogDigest,
-			row("bit", "one bit of the log", func(v *vector, _ *lab) { v.Log[0] ^= 1 }),
-			row("other", "another device's log", func(v *vector, _ *lab) { v.Log = newMachine("birch").log() }),
-			row("unannounced", "a log that nobody announced", func(v *vector, _ *lab) { v.Announced = attest.Digest{} }),
-			at("limit", "a log above 4 MiB", "/log", 0, "AAAA", attest.MaxBootLog/3+1).as(attest.TooLarge),
-		),
-	)
 }

@@ -16,6 +16,7 @@ const (
 	vectorNow     = 1795348800 // 2026-11-22T12:00:00Z
 	vectorIssued  = vectorNow - 20
 	vectorExpires = vectorNow + 40
+	vectorQuoted  = vectorNow - 3600 // the last quote's nonce was issued
 )
 
 func vectorTime() time.Time { return time.Unix(vectorNow-5, 0).UTC() }
@@ -112,7 +113,7 @@ func (m *machine) known(typs ...attest.Typ) *vectorKnown {
 	last.Clock -= 5000
 	return &vectorKnown{
 		Typs: typs, Device: m.deviceID(), Now: vectorNow, Seq: 7,
-		Prev: sha256.Sum256([]byte("last of " + m.name)), LastClock: &last,
+		Prev: sha256.Sum256([]byte("last of " + m.name)), LastClock: &last, LastQuoteAt: vectorQuoted,
 		Nonces: []vectorNonce{{nonceOf(m.name), vectorIssued, vectorExpires}},
 	}
 }
@@ -184,45 +185,12 @@ func acceptVectors() map[string]made {
 	add("ephemeral", v, l)
 
 	addBoots(alder, add)
+	addClocks(alder, add)
 	addKeys(alder, add)
 	addSoft(add)
 	v, l = enrolVector(alder)
 	add("enrol-tpm", v, l)
 	return out
-}
-
-// addBoots makes the cases of other boots: cleared, another DKb, a DKb bound to
-// PCR 7 alone.
-func addBoots(alder *machine, add func(string, *vector, *lab)) {
-	cleared := alder.boot(0)
-	cleared.clock = attest.Clock{Clock: 70_000, Safe: true}
-	v, l := cleared.statement("the first quote after TPM2_Clear", attest.TypReport, attest.DK, mustEncode(reportOf(cleared)))
-	v.Keys[2] = vectorKeyOf(alder, attest.DKb)
-	v.Known.LastClock = &attest.Clock{Clock: alder.clock.Clock, ResetCount: alder.clock.ResetCount, Safe: true}
-	v.quoted(l)
-	v.Want.Cleared = true
-	add("report-cleared", v, l)
-
-	next := alder.boot(1)
-	v, l = next.statement("after a start: DK signs, quotes, and brings the new boot's key", attest.TypReport, attest.DK, mustEncode(reportOf(next)))
-	v.Check, v.Keys[2] = "recertify", vectorKeyOf(alder, attest.DKb)
-	v.Known.LastClock = &alder.clock
-	v.quoted(l)
-	v.Recertify = next.recertify(l.sign().Input)
-	v.Want.CounterBound, v.Want.KeyIDs = true, []attest.Digest{next.parsed(attest.DKb).ID}
-	add("recertify", v, l)
-
-	loose := newMachine("alder")
-	loose.counterBound = false
-	v, l = loose.statement("a DKb bound to PCR 7 alone brings a quote each time", attest.TypReport, attest.DKb, mustEncode(reportOf(loose)))
-	v.Known.QuoteAlways = true
-	v.quoted(l)
-	add("report-dkb-loose", v, l)
-}
-
-func (m *machine) recertify(input []byte) *attest.Recertify {
-	return &attest.Recertify{
-		Public: m.public(attest.DKb), Certify: *m.certify(m.nameOf(attest.DKb), attest.RecertifyBinding(input))}
 }
 
 // addKeys makes the cases of single structures.
@@ -246,6 +214,10 @@ func addKeys(alder *machine, add func(string, *vector, *lab)) {
 	add("message-submit", &vector{
 		About: "the body of POST /v1/report, as form only", Check: "message",
 		Message: &vectorMessage{Type: "ReportSubmit", Text: string(submit)}}, l)
+	renewed := mustEncode(attest.ReportSubmit{JWS: "e30.e30.AA", Quote: quote, DKb: alder.recertify([]byte("e30.e30"))})
+	add("message-submit-dkb", &vector{
+		About: "the body of POST /v1/report with a new DKb, as form only", Check: "message",
+		Message: &vectorMessage{Type: "ReportSubmit", Text: string(renewed)}}, l)
 	reply := attest.ReportReply{
 		Accepted: nonceOf("a"), State: attest.Active, Nonce: nonceOf("b"), NonceS: 360, NextS: 300, NeedLog: nonceOf("c"),
 		Decision: attest.Decision{Outcome: "deny", Reasons: []attest.Reason{
@@ -287,7 +259,8 @@ func addSoft(add func(string, *vector, *lab)) {
 	v, l := soft.statement("a report of a device whose key is a file", attest.TypReport, attest.DK, mustEncode(reportOf(soft)))
 	point := pointOf(&soft.key(attest.DK).PublicKey)
 	key := vectorKey{Role: "softkey", Public: point, Private: privateOf(soft.key(attest.DK))}
-	v.Keys, v.Signs, v.Known.LastClock = []vectorKey{key}, "softkey", nil
+	v.Keys, v.Signs = []vectorKey{key}, "softkey"
+	v.Known.LastClock, v.Known.LastQuoteAt = nil, 0
 	add("report-softkey", v, l)
 
 	begin := mustEncode(attest.EnrolBegin{
@@ -307,7 +280,8 @@ func (m *machine) enrolStatement(about string, e *vectorEnrol) (*vector, *lab) {
 	s := l.sign()
 	e.Finish.JWS = string(s.Compact)
 	v.Check, v.Enrol, v.Compact, v.Header = "enrol", e, "", string(mustEncode(l.header))
-	v.Known.Device, v.Known.Seq, v.Known.Prev, v.Known.LastClock = "", 0, attest.Digest{}, nil
+	v.Known.Device, v.Known.Seq, v.Known.Prev = "", 0, attest.Digest{}
+	v.Known.LastClock, v.Known.LastQuoteAt = nil, 0
 	v.Want.Digest, v.Want.Transcript = s.Digest, t
 	return v, l
 }

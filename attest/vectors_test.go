@@ -56,6 +56,7 @@ type vectorKnown struct {
 	Seq         uint64        `json:"seq"`
 	Prev        attest.Digest `json:"prev,omitzero"`
 	LastClock   *attest.Clock `json:"last_clock,omitempty"`
+	LastQuoteAt int64         `json:"last_quote_at,omitzero"`
 	QuoteAlways bool          `json:"quote_always,omitempty"`
 }
 
@@ -92,6 +93,7 @@ type vectorWant struct {
 	IssuedAt     int64           `json:"issued_at,omitzero"`
 	Measured     bool            `json:"measured,omitzero"`
 	Cleared      bool            `json:"cleared,omitzero"`
+	ClockFell    bool            `json:"clock_fell,omitzero"`
 	CounterBound bool            `json:"counter_bound,omitzero"`
 	Transcript   attest.Digest   `json:"transcript,omitzero"`
 	KeyIDs       []attest.Digest `json:"key_ids,omitempty"`
@@ -134,7 +136,7 @@ func openAll(compact string, quote *attest.Quote, known *attest.Known) (vectorWa
 	}
 	return vectorWant{
 		Digest: ev.Digest, Signer: ev.Signer.String(), IssuedAt: ev.IssuedAt.Unix(),
-		Measured: ev.Measured != nil, Cleared: ev.Cleared,
+		Measured: ev.Measured != nil, Cleared: ev.Cleared, ClockFell: ev.ClockFell,
 	}, nil
 }
 
@@ -144,19 +146,14 @@ func (v *vector) judgeRecertify(keys []*attest.Key) (vectorWant, error) {
 	if err != nil {
 		return vectorWant{}, err
 	}
-	fresh, err := attest.ParseKey(attest.DKb, v.Recertify.Public)
+	fresh, bound, err := attest.OpenRecertify([]byte(v.Compact), v.Recertify, ev, keyOfRole(keys, attest.AK))
 	if err != nil {
 		return vectorWant{}, err
 	}
-	binding := attest.RecertifyBinding([]byte(v.Compact[:strings.LastIndexByte(v.Compact, '.')]))
-	if _, err := attest.CheckCertify(v.Recertify.Certify, keyOfRole(keys, attest.AK), binding, fresh.Name); err != nil {
-		return vectorWant{}, err
-	}
-	bound, err := attest.CheckBootPolicy(fresh, ev.Measured)
 	return vectorWant{
 		Digest: ev.Digest, Signer: ev.Signer.String(), IssuedAt: ev.IssuedAt.Unix(),
 		Measured: true, CounterBound: bound, KeyIDs: []attest.Digest{fresh.ID},
-	}, err
+	}, nil
 }
 
 // judge is SPEC.md §7.2 as a server does it, the EK's part apart.
@@ -257,9 +254,13 @@ func keyOfRole(keys []*attest.Key, role attest.Role) *attest.Key {
 }
 
 func (k *vectorKnown) known(keys []*attest.Key) *attest.Known {
+	var lastQuoteAt time.Time
+	if k.LastQuoteAt != 0 {
+		lastQuoteAt = time.Unix(k.LastQuoteAt, 0)
+	}
 	return &attest.Known{
 		Typs: k.Typs, Device: k.Device, Keys: keys, Now: time.Unix(k.Now, 0),
-		Seq: k.Seq, Prev: k.Prev, LastClock: k.LastClock, QuoteAlways: k.QuoteAlways,
+		Seq: k.Seq, Prev: k.Prev, LastClock: k.LastClock, LastQuoteAt: lastQuoteAt, QuoteAlways: k.QuoteAlways,
 		NonceIssued: func(n attest.Digest) (issued, expires time.Time, ok bool) {
 			for _, live := range k.Nonces {
 				if live.Nonce == n {

@@ -57,6 +57,7 @@ func (s *Server) apiRoutes() []route {
 	a.huma = humago.New(a.mux, config)
 	a.usersAndSessions()
 	a.devicesAndAudit()
+	a.starts()
 	document, err := a.huma.OpenAPI().MarshalJSON()
 	if err != nil {
 		panic("server: OpenAPI document: " + err.Error()) // ours, the same at every start

@@ -92,7 +92,9 @@ func TestReboot(t *testing.T) {
 	}
 	f.signsAlone()
 	// An emulated chip loses its clock with its power, which is told.
-	lost := func(x verify.Finding) bool { return x.Code == verify.FindingClockFell || x.Code == verify.FindingTPMCleared }
+	lost := func(x verify.Finding) bool {
+		return x.Code == verify.FindingClockFell || x.Code == verify.FindingTPMCleared
+	}
 	others := slices.DeleteFunc(slices.Clone(after.Result.Findings), lost)
 	if after.State != attest.Active || len(others) > 0 || !f.opens("vault") {
 		t.Fatalf("after two reboots: %s, %+v, %+v", after.State, after.Result.Findings, after.Decision)

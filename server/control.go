@@ -15,6 +15,7 @@ import (
 	"muster/attest"
 	"muster/server/store"
 	"muster/server/verify"
+	"muster/server/web"
 )
 
 // The control socket is how the program's own commands act on a running server:
@@ -40,6 +41,9 @@ func (s *Server) controlRoutes() http.Handler {
 	handle("GET /devices/{id}", s.showDevice)
 	handle("POST /devices/{id}/approve", s.approveDevice)
 	handle("POST /devices/{id}/revoke", s.revokeDevice)
+	handle("GET /devices/{id}/baselines", s.listBaselines)
+	handle("POST /devices/{id}/baselines/approve", s.approveBaseline)
+	handle("POST /devices/{id}/baselines/refuse", s.refuseBaseline)
 	handle("GET /tokens", s.listTokens)
 	handle("POST /tokens", s.createToken)
 	handle("DELETE /tokens/{id}", s.deleteToken)
@@ -61,8 +65,15 @@ func (s *Server) controlRoutes() http.Handler {
 	handle("GET /bypasses", s.listBypasses)
 	handle("POST /bypasses", s.addBypass)
 	handle("DELETE /bypasses/{id}", s.endBypass)
+	handle("GET /evidence/{device}", s.exportEvidence)
 	handle("GET /reference/mds", s.showMDS)
 	handleLarge("POST /reference/mds", maxMDS, s.importMDS)
+	handle("GET /reference", s.listReferences)
+	handle("GET /reference/key", s.showPackKey)
+	handle("GET /reference/packs/{name}", s.exportPack)
+	handleLarge("POST /reference/packs", maxReferences, s.importPack)
+	handleLarge("POST /reference/ek-roots", maxReferences, s.importEKRoots)
+	handle("POST /reference/deny", s.denyKey)
 	handle("POST /policy", s.replacePolicy)
 	handleLarge("POST /policy/simulate", maxPolicyText, s.simulate)
 	handle("POST /backup", s.backup)
@@ -130,6 +141,8 @@ type DeviceView struct {
 	LastReport  time.Time       `json:"last_report,omitzero"` // issue of its nonce
 	Decision    attest.Decision `json:"decision"`
 	Result      *verify.Result  `json:"result,omitempty"`
+	// Detail is there when one device is asked for.
+	Detail *web.DeviceDetail `json:"detail,omitempty"`
 }
 
 func (s *Server) view(d *device, whole bool) DeviceView {
@@ -179,7 +192,10 @@ func (s *Server) showDevice(r *http.Request, _ []byte) (any, error) {
 	if d == nil {
 		return nil, store.ErrNotFound
 	}
-	return s.view(d, true), nil
+	v := s.view(d, true)
+	var err error
+	v.Detail, err = s.detail(r.Context(), v.ID)
+	return v, err
 }
 
 // Approval is what an approver decides.

@@ -195,13 +195,17 @@ func TestFleetApproves(t *testing.T) {
 		refs    *reference.Boot
 		want    bool
 	}{
-		"both conditions":           {same, "M", refs, true},
-		"another model":             {same, "N", refs, false},
-		"no model":                  {same, "", refs, false},
-		"nobody else":               {func(*drifting) {}, "M", refs, false},
-		"too young":                 {since(approvedFor-time.Hour, func(int, *store.Device) {}), "M", refs, false},
-		"one is somebody's own":     {others(func(i int, row *store.Device) { row.Class = map[bool]verify.Class{true: verify.ClassBYOD, false: verify.ClassCorporate}[i == 0] }), "M", refs, false},
-		"one is virtual":            {others(func(i int, row *store.Device) { row.Level = map[bool]verify.Level{true: verify.VTPM, false: verify.TPMHardware}[i == 0] }), "M", refs, false},
+		"both conditions": {same, "M", refs, true},
+		"another model":   {same, "N", refs, false},
+		"no model":        {same, "", refs, false},
+		"nobody else":     {func(*drifting) {}, "M", refs, false},
+		"too young":       {since(approvedFor-time.Hour, func(int, *store.Device) {}), "M", refs, false},
+		"one is somebody's own": {others(func(i int, row *store.Device) {
+			row.Class = map[bool]verify.Class{true: verify.ClassBYOD, false: verify.ClassCorporate}[i == 0]
+		}), "M", refs, false},
+		"one is virtual": {others(func(i int, row *store.Device) {
+			row.Level = map[bool]verify.Level{true: verify.VTPM, false: verify.TPMHardware}[i == 0]
+		}), "M", refs, false},
 		"the chain is not in order": {same, "M", &reference.Boot{Number: 99990009}, false},
 		"one was revoked since": {func(f *drifting) {
 			same(f)

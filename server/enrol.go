@@ -32,10 +32,10 @@ func (s *Server) enrolBegin(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tokenID == "" && !listed && s.config.RequireToken {
+	origin := enroll.Origin{TokenID: tokenID, Previous: s.previous(r, body)}
+	if tokenID == "" && !listed && origin.Previous == "" && s.config.RequireToken {
 		return nil, tokenRefused()
 	}
-	origin := enroll.Origin{TokenID: tokenID, Previous: s.previous(r, body)}
 	return enroll.Challenge(candidate, body, origin, s.sealer, s.now())
 }
 
@@ -173,6 +173,7 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, 
 	if c.AK != nil {
 		akName = c.AK.Name
 	}
+	waited := "" // for what it waited already
 	row, err := s.knownAs(tx, c)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -192,6 +193,7 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, 
 	case !s.againRate.allow(row.ID):
 		return nil, tooMany()
 	default:
+		waited = row.Cause
 		comeAgain(row, c)
 	}
 	identity := &begin.Identity
@@ -203,6 +205,9 @@ func (s *Server) place(tx *store.Tx, e *enroll.Enrolled, from string) (*device, 
 	}
 	if ek := identity.EK; ek != nil {
 		row.Keys.EKTemplate, row.Keys.EKPublic, row.Keys.EKCertificate = ek.Template, ek.Public, ek.Certificate
+	}
+	if err := s.tellMoved(tx, row, waited); err != nil {
+		return nil, err
 	}
 	return s.newDevice(row)
 }

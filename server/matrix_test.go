@@ -285,7 +285,7 @@ func shapes(method string) map[string]string {
 
 func address(pattern string) (method, whole string) {
 	method, path, _ := strings.Cut(pattern, " ")
-	path = strings.NewReplacer("{digest}", attest.Digest{1}.String(), "{$}", "", "{name}", "nobody", "{id}", "nobody", "{version}", "v", "{file}", "f", "{app}", "wiki").Replace(path)
+	path = strings.NewReplacer("{digest}", attest.Digest{1}.String(), "{$}", "", "{name}", "nobody", "{id}", "nobody", "{version}", "v", "{file}", "f", "{app}", "wiki", "{key}", "01234567").Replace(path)
 	host := guestHost
 	if strings.HasPrefix(path, "/.muster/") {
 		host = wikiHost

@@ -26,6 +26,9 @@ func (s *Server) office() *web.Office {
 			v := Revocation{Why: session.Cut(why)}
 			return s.byPerson(ctx, string(by), id, v.apply, "device.revoke", v)
 		},
+		Device:      s.detail,
+		DecideStart: s.officeDecides,
+
 		Policy:    s.policyText,
 		Simulate:  s.Simulate,
 		UsePolicy: s.UsePolicy,

@@ -141,11 +141,12 @@ func (s *Server) laptop(id string) (*web.Laptop, bool) {
 	row := &d.row
 	l := &web.Laptop{
 		Device: s.standing(d), Platform: row.Platform, State: row.State, Cause: row.Cause, CauseText: row.CauseText,
+		Back:        row.State == attest.Pending && reanchors(row.Cause),
 		CompareCode: attest.CompareCode(row.ID, row.Keys.DKID), LastReport: d.hot.IssuedAt, Decision: s.settled(d).told(),
 	}
 	if d.result != nil {
-		claims := d.result.Claims
-		l.Claims = &claims
+		result := *d.result
+		l.Claims, l.Result = &result.Claims, &result
 	}
 	return l, true
 }

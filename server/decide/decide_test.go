@@ -24,9 +24,9 @@ func healthy(app string) Inputs {
 		Device:   verify.Device{ID: "d1", State: attest.Active, Level: verify.TPMHardware, Class: verify.ClassCorporate, Platform: posture.Linux},
 		IssuedAt: at, QuotedAt: at, Tier: verify.Affirming, Tiers: map[string]verify.Tier{},
 	}
-	for name, c := range r.Claims.Each() {
-		*c = posture.Claim{State: posture.Yes, ObservedAt: at}
-		r.Tiers[name] = verify.Affirming
+	for _, c := range claims() {
+		*c.of(&r) = posture.Claim{State: posture.Yes, ObservedAt: at}
+		r.Tiers[c.name] = verify.Affirming
 	}
 	pending := 0
 	r.Claims.OS.Detail = posture.OS{ID: "debian", Version: "12", KernelRunning: "6.1.0-28-amd64"}
@@ -101,7 +101,7 @@ func TestConditions(t *testing.T) {
 		{"device.boot_security.sip != NO", false},
 		{"has(device.boot_security.sip)", false},
 		{"!has(device.boot_security.sip)", false},
-		{"is_unknown(device.boot)", true},
+		{"is_unknown(device.boot)", false},
 		{"device.local_administrators.administrators < 5", false},
 		{"!('rdp' in device.remote_access.listening)", false},
 		{"size(device.remote_access.listening) == 0", false},

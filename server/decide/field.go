@@ -149,7 +149,7 @@ type claim struct {
 func claims() []claim {
 	type result = *verify.Result
 	type proper = *posture.Claim
-	return []claim{
+	return append([]claim{
 		{"os", func(r result) proper { return &r.Claims.OS.Claim }},
 		{"patches", func(r result) proper { return &r.Claims.Patches.Claim }},
 		{"disk_encryption", func(r result) proper { return &r.Claims.DiskEncryption.Claim }},
@@ -165,8 +165,7 @@ func claims() []claim {
 		{"remote_access", func(r result) proper { return &r.Claims.RemoteAccess.Claim }},
 		{"local_administrators", func(r result) proper { return &r.Claims.LocalAdministrators.Claim }},
 		{"mdm", func(r result) proper { return &r.Claims.MDM.Claim }},
-		{bootClaim, func(r result) proper { return &r.Boot.Claim }},
-	}
+	}, bootClaims()...)
 }
 
 const bootClaim = "boot"

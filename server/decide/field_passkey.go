@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -91,9 +92,9 @@ func crossChecks() []field {
 }
 
 // contradictsOS: authenticators of this model are built into machines of another
-// system than the laptop's.
+// system than the laptop's: the one that was measured, or else the one that it says.
 func contradictsOS(p *Passkey, in *Inputs) bool {
-	laptop := string(in.Device.Device.Platform)
+	laptop := string(cmp.Or(in.Device.Boot.Platform, in.Device.Device.Platform))
 	return p.System != "" && laptop != "" && p.System != laptop
 }
 

@@ -24,6 +24,13 @@ func TestContradictions(t *testing.T) {
 		{"another system, claimed only", func(in *Inputs) { in.Visitor.Passkey.System, in.Visitor.Passkey.Evidence = "darwin", evidenceNone }, true, false},
 		{"no system", func(in *Inputs) { in.Visitor.Passkey.System = "" }, false, false},
 		{"a laptop without a system", func(in *Inputs) { in.Device.Device.Platform = "" }, false, false},
+		{"a laptop that was measured as another", func(in *Inputs) { in.Device.Boot.Platform = posture.Windows }, true, false},
+		{"another system, and the laptop was measured as that", func(in *Inputs) {
+			in.Visitor.Passkey.System, in.Device.Boot.Platform = "windows", posture.Windows
+		}, false, false},
+		{"measured, though it says nothing", func(in *Inputs) {
+			in.Device.Device.Platform, in.Device.Boot.Platform = "", posture.Windows
+		}, true, false},
 		{"a key that was plugged in", func(in *Inputs) {
 			in.Visitor.Passkey.System, in.Visitor.Passkey.Platform, in.Visitor.Passkey.TPM.Manufacturer = "windows", false, "AMD"
 		}, false, false},

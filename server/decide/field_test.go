@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +23,13 @@ func TestFieldsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r verify.Result
-	for name, c := range r.Claims.Each() {
+	every := map[string]*posture.Claim{"boot": &r.Boot.Claim, "boot_baseline": &r.Boot.Baseline}
+	maps.Insert(every, r.Boot.Claims.Each())
+	maps.Insert(every, r.Claims.Each()) // where both have one, the Result's is what counts
+	if len(every) != len(claims()) {
+		t.Errorf("%d claims, of %d there are", len(claims()), len(every))
+	}
+	for name, c := range every {
 		if e.claims[name] == nil || e.claims[name](&r) != c {
 			t.Errorf("claim %s is not its own", name)
 		}
@@ -49,22 +57,34 @@ func sentence(s string) bool {
 	return strings.HasSuffix(s, ".") && s[0] >= 'A' && s[0] <= 'Z' && !strings.Contains(s, "\n")
 }
 
-// TestReasonsHaveWords reads the reasons for unknown from the source of posture
-// and verify: each must be put in words, so that a new one is not forgotten.
+// TestReasonsHaveWords reads the reasons for unknown from the source of posture,
+// bootlog and verify: each must be put in words, so that a new one is not forgotten.
 func TestReasonsHaveWords(t *testing.T) {
 	found := 0
-	for _, file := range []string{"../../attest/posture/reason.go", "../verify/appraise.go"} {
+	begins := func(doc string) bool {
+		for _, of := range []string{"Reasons for which a claim is unknown", "Reasons that only the Verifier", "Reasons of the claim boot.", "Reasons of boot claims that are unknown", "Why a fact is not known"} {
+			if strings.HasPrefix(doc, of) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, file := range []string{"../../attest/posture/reason.go", "../../attest/bootlog/fact.go", "../verify/appraise.go", "../verify/boot.go", "../verify/bootclaim.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, decl := range f.Decls {
 			gen, ok := decl.(*ast.GenDecl)
-			if !ok || !(strings.HasPrefix(gen.Doc.Text(), "Reasons for which a claim is unknown") || strings.HasPrefix(gen.Doc.Text(), "Reasons that only the Verifier")) {
+			if !ok || !begins(gen.Doc.Text()) {
 				continue
 			}
 			for _, spec := range gen.Specs {
-				code, err := strconv.Unquote(spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit).Value)
+				text, ok := spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit)
+				if !ok {
+					continue // bootlog's under another name
+				}
+				code, err := strconv.Unquote(text.Value)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -75,8 +95,76 @@ func TestReasonsHaveWords(t *testing.T) {
 			}
 		}
 	}
-	if found < 15 {
+	if found < 30 {
 		t.Errorf("only %d reasons were found", found)
+	}
+}
+
+// TestChainHasParts reads the reasons of boot claims that are no from the source of
+// verify: where boot_chain fails for one, a person reads what to do about it.
+func TestChainHasParts(t *testing.T) {
+	e, err := language()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), "../verify/bootclaim.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := []string{string(posture.SecureBootOff), string(posture.SetupMode), string(verify.LogMismatch), string(verify.LogIncomplete)}
+	for _, decl := range f.Decls {
+		if gen, ok := decl.(*ast.GenDecl); ok && strings.HasPrefix(gen.Doc.Text(), "Reasons of boot claims that are no.") {
+			for _, spec := range gen.Specs {
+				code, err := strconv.Unquote(spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit).Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if posture.Reason(code) != verify.NoHVCI { // of boot_security, which is no part
+					reasons = append(reasons, code)
+				}
+			}
+		}
+	}
+	if len(reasons) < 14 {
+		t.Errorf("only %d reasons were found", len(reasons))
+	}
+	for _, reason := range reasons {
+		part := partOfChain(posture.Reason(reason))
+		if part == chainClaim || e.claims[part] == nil {
+			t.Errorf("%s is of no part: %q", reason, part)
+		}
+		text, fix := e.advice(chainClaim, posture.Linux, posture.Reason(reason), false)
+		if wantText, wantFix := e.advice(part, posture.Linux, posture.Reason(reason), false); text != wantText || fix != wantFix || !sentence(fix) {
+			t.Errorf("%s: %q %q", reason, text, fix)
+		}
+	}
+	if text, _ := e.advice(chainClaim, posture.Linux, verify.NoBootLog, true); !strings.Contains(text, "the boot log is missing") {
+		t.Errorf("unknown: %q", text)
+	}
+}
+
+// TestFindingsAreReserved: no rule can have the code of a finding as its id.
+func TestFindingsAreReserved(t *testing.T) {
+	found := 0
+	for _, file := range []string{"../verify/appraise.go", "../verify/boot.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || !strings.HasPrefix(spec.Names[0].Name, "Finding") {
+				return true
+			}
+			code, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if found++; err != nil || !slices.Contains(reservedCodes(), code) {
+				t.Errorf("%s: %v", code, err)
+			}
+			return true
+		})
+	}
+	if found < 10 {
+		t.Errorf("only %d findings were found", found)
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 // has words of its own. The administrator's own sentences in the policy come before
 // it.
 func (e *environment) advice(claim string, platform posture.Platform, own posture.Reason, unknown bool) (text, fix string) {
+	if claim == chainClaim && !unknown {
+		claim = partOfChain(own)
+	}
 	s, ok := e.words[claim]
 	if !ok { // the rule names no claim
 		s = sentences{no: "The policy is not met.", unknown: "It could not be told whether the policy is met."}
@@ -125,14 +128,8 @@ func whyUnknown(own posture.Reason) string {
 		return "the package lists are too old"
 	case verify.StaleClaim:
 		return "it was looked at too long ago"
-	case verify.NotJudged:
-		return "the boot log was not judged"
-	case verify.NoBootLog:
-		return "the boot log is missing"
-	case verify.NoQuote:
-		return "there is no quote of a TPM"
 	}
-	return ""
+	return whyBoot(own)
 }
 
 // fixOfReason has the remedies that are the same for every claim.

@@ -7,6 +7,7 @@ import "maps"
 func sayings() map[string]sentences {
 	all := systemSayings()
 	maps.Copy(all, peopleSayings())
+	maps.Copy(all, bootSayings())
 	maps.Copy(all, deviceSayings())
 	maps.Copy(all, visitorSayings())
 	maps.Copy(all, fieldSayings())
@@ -78,13 +79,6 @@ func systemSayings() map[string]sentences {
 			linux:   "Ask an administrator to tell this laptop by its key, not by its labels.",
 			windows: "Ask an administrator to tell this laptop by its key, not by its labels.",
 			darwin:  "Ask an administrator to tell this laptop by its key, not by its labels.",
-		},
-		bootClaim: {
-			no:      "The evidence of how this laptop started is not in order.",
-			unknown: "It could not be told how this laptop started.",
-			linux:   "Restart the laptop; if it stays, look at what `muster-agent doctor` says of the boot log.",
-			windows: "Restart the laptop; if it stays, look at what `muster-agent doctor` says of the boot log.",
-			darwin:  "Ask an administrator: a Mac gives no boot evidence, and the policy should not ask for it.",
 		},
 	}
 }

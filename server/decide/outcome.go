@@ -120,6 +120,7 @@ func reservedCodes() []string {
 	return append([]string{
 		codeAppUnknown, codeNoReport, codePending, codeRevoked, codeReportStale, codeInternal,
 		codeSessionIdle, codeSessionOld, codeElevation,
-		verify.FindingCloned, verify.FindingClockSkew, verify.FindingTPMCleared,
+		verify.FindingCloned, verify.FindingClockSkew, verify.FindingTPMCleared, verify.FindingClockFell, verify.FindingBootLog, verify.FindingContradiction,
+		verify.FindingDrift, verify.FindingDriftExpected, verify.FindingRefused, verify.FindingResumed, verify.FindingWeakTPM,
 	}, sessionCodes()...)
 }

@@ -27,13 +27,10 @@ func setters() map[string]func(*Inputs, time.Time) {
 		"device.patches.metadata_age": func(in inputs, t time.Time) { in.Device.Claims.Patches.Detail.MetadataAt = t },
 		"device.patches.updated_age":  func(in inputs, t time.Time) { in.Device.Claims.Patches.Detail.UpdatedAt = t },
 		"device.secure_boot.dbx_age":  func(in inputs, t time.Time) { in.Device.Claims.SecureBoot.Detail.DBXModified = t },
-		"device.boot.age": func(in inputs, t time.Time) {
-			in.Device.Boot.Claim = posture.Claim{State: posture.Yes, ObservedAt: t}
-		},
-		"session.age":               func(in inputs, t time.Time) { in.Visitor.Session.SignedInAt = t },
-		"session.user_verified_ago": func(in inputs, t time.Time) { in.Visitor.Session.UserVerified = t },
-		"session.link.age":          func(in inputs, t time.Time) { in.Visitor.Session.Link.At = t },
-		"passkey.age":               func(in inputs, t time.Time) { in.Visitor.Passkey.CreatedAt = t },
+		"session.age":                 func(in inputs, t time.Time) { in.Visitor.Session.SignedInAt = t },
+		"session.user_verified_ago":   func(in inputs, t time.Time) { in.Visitor.Session.UserVerified = t },
+		"session.link.age":            func(in inputs, t time.Time) { in.Visitor.Session.Link.At = t },
+		"passkey.age":                 func(in inputs, t time.Time) { in.Visitor.Passkey.CreatedAt = t },
 		"elevation.age": func(in inputs, t time.Time) {
 			in.Visitor.Elevations = []Elevation{{App: "wiki", Granted: t, Ends: t.Add(40 * time.Minute)}}
 		},
@@ -46,6 +43,11 @@ func setters() map[string]func(*Inputs, time.Time) {
 					c.ObservedAt = t
 				}
 			}
+		}
+	}
+	for _, c := range bootClaims() {
+		set["device."+c.name+".age"] = func(in inputs, t time.Time) {
+			*c.of(&in.Device) = posture.Claim{State: posture.Yes, ObservedAt: t}
 		}
 	}
 	return set

@@ -218,7 +218,7 @@ func TestFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	challenge, err := Challenge(c, begin, "tok", sealer, now)
+	challenge, err := Challenge(c, begin, Origin{TokenID: "tok"}, sealer, now)
 	if err != nil {
 		t.Fatal(err)
 	}

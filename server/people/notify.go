@@ -63,6 +63,12 @@ var wordsOf = map[string]words{
 		"It ends by itself, or under Bypasses. If this was not you: end it at once." + notMe},
 	"readmission-asked": {"A laptop of yours waits for approval", "Your laptop {laptop} has new keys, and you asked to let it in again. It waits for an approver.",
 		"There is nothing to do." + notMe},
+	"laptop-waits": {"A laptop of yours waits to be let in again", "Your laptop {laptop} shows other keys than before, and opens nothing until it is let in again. {why}",
+		"If you know why, ask for it back at {origin}/laptops, with the code that muster-agent status shows on it. If you do not, leave it alone and tell an administrator."},
+	"laptop-moved": {"A laptop came back with other keys", "The laptop {laptop} of {owner} shows other keys than before, and waits. {why}",
+		"Its owner can ask for it back; or compare the code that it shows, at {origin}/office/devices/{device}. If nobody knows why, let the laptop be looked at."},
+	"boot-drift": {"A laptop starts in another way", "The laptop {laptop} starts in another way than before: {changes}.",
+		"If its firmware or system was updated, approve it at {origin}/office/devices/{device}; if nobody knows of an update, refuse it there and let the laptop be looked at."},
 	"laptop-readmitted": {"A laptop of yours was let in again", "Your laptop {laptop} has new keys, and was let in again by {by}.",
 		"There is nothing to do if you asked for it." + notMe},
 }
@@ -135,13 +141,7 @@ func (p *People) notify(tx *store.Tx, person *store.Person, kind string, body an
 			}
 		}
 	}
-	for _, n := range list {
-		n.CreatedAt, n.NextAt = tx.Now(), tx.Now()
-		if err := tx.AddNotice(n); err != nil {
-			return err
-		}
-	}
-	return nil
+	return post(tx, list)
 }
 
 // filler returns what replaces {name} by that member of a notice's detail, on one

@@ -129,9 +129,9 @@ func (t *Tx) FleetValues(device string) (*FleetValues, error) {
 
 // Prevalence says how common a value is.
 type Prevalence struct {
-	Shows    int // devices that count and show it
-	Approved int // those of Shows in whose approved set it has been since long
-	Of       int // devices that count
+	Shows    int `json:"shows"`    // devices that count and show it
+	Approved int `json:"approved"` // those of Shows in whose approved set it has been since long
+	Of       int `json:"of"`       // devices that count
 }
 
 // prevalenceSelect walks through the devices of a model that count, and of each

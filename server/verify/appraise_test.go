@@ -87,7 +87,7 @@ func TestNothingBecomesMeasured(t *testing.T) {
 	if r := appraise(nil); r.Boot.State != posture.Unknown || r.Boot.Reason != NoQuote {
 		t.Errorf("without a quote boot is %+v", r.Boot)
 	}
-	r = appraise(func(in *Input) { in.Evidence.Measured = &attest.Measured{} })
+	r = appraise(func(in *Input) { in.Evidence.Measured = &attest.Measured{PCRs: attest.PCRs{7: {7}}} })
 	if r.Boot.State != posture.Unknown || r.Boot.Reason != NoBootLog {
 		t.Errorf("without a log boot is %+v", r.Boot)
 	}

@@ -142,7 +142,9 @@ func (b *Boot) quoted(m *attest.Measured, bootID string) {
 }
 
 // judgeBoot judges the boot evidence of the last quote. at is the quote's time.
-func (r *Result) judgeBoot(in *BootInput) {
+func (r *Result) judgeBoot(from *BootInput) {
+	copied := *from
+	in := &copied
 	b := &r.Boot
 	refs := in.References
 	if refs == nil {
@@ -155,6 +157,8 @@ func (r *Result) judgeBoot(in *BootInput) {
 	switch {
 	case r.QuotedAt.IsZero():
 		b.Reason = NoQuote
+	case len(b.PCRs) == 0: // kept by an older version, without the values
+		b.Reason, in.Account = NotJudged, nil
 	case b.LogSHA256.IsZero():
 		b.Reason = NoBootLog
 	case in.Account == nil && b.Reason == "":

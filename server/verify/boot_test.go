@@ -359,6 +359,17 @@ func TestRejudge(t *testing.T) {
 	}
 }
 
+// A Result of a version that kept no values is not judged by values that it does not
+// have.
+func TestRejudgeWithoutValues(t *testing.T) {
+	old := appraise(measured(good()))
+	old.Boot.PCRs = nil
+	r := Rejudge(old, &BootInput{Account: good(), References: references()})
+	if r.Boot.State != posture.Unknown || r.Boot.Reason != NotJudged || !r.Boot.SetKey.IsZero() || r.Claims.SecureBoot.Source != posture.Reported {
+		t.Errorf("judged without values: %+v", r.Boot)
+	}
+}
+
 func TestWeakTPM(t *testing.T) {
 	if r := appraise(measured(good())); r.Cap != nil {
 		t.Errorf("firmware 100 is capped: %+v", r.Cap)

@@ -30,22 +30,19 @@ func (s *site) claimViews(l *Laptop) (wrong, unknown, well []claimView) {
 			told[r.Claim] = r
 		}
 	}
-	for name, claim := range l.Claims.Each() {
-		words, ok := claimTable()[name]
+	all := l.Claims.Each()
+	if l.measured() {
+		all = both(all, ownBoot(l.Result, func(name string) bool { _, asked := told[name]; return asked }))
+	}
+	for name, claim := range all {
+		words, ok := wordsOfClaim(name)
 		if !ok {
 			words = claimWords{name: strings.ReplaceAll(name, "_", " "), yes: "In order.", no: "Not in order.", unknown: "It could not be told."}
 		}
-		v := claimView{Name: words.name, Detail: claimDetail(name, l.Claims), Source: sourceWords(claim.Source)}
-		switch claim.State {
-		case posture.Yes:
-			v.mark = mark{"ok", words.yes}
+		v := claimView{mark: words.stateMark(claim.State), Name: words.name, Detail: claimDetail(name, l.Claims), Source: sourceWords(claim.Source)}
+		if claim.State == posture.Yes {
 			well = append(well, v)
 			continue
-		case posture.No:
-			v.mark = mark{"bad", words.no}
-		default:
-			// A state of a later version is no better than unknown.
-			v.mark = mark{"unknown", words.unknown}
 		}
 		if r, ok := told[name]; ok {
 			v.Text, v.Fix = r.Text, r.Fix
@@ -61,6 +58,22 @@ func (s *site) claimViews(l *Laptop) (wrong, unknown, well []claimView) {
 		}
 	}
 	return wrong, unknown, well
+}
+
+// each is what Each of claims returns.
+type each = func(yield func(string, *posture.Claim) bool)
+
+// both yields what one does, then what the other does.
+func both(one, other each) each {
+	return func(yield func(string, *posture.Claim) bool) {
+		for _, e := range []each{one, other} {
+			for name, claim := range e {
+				if !yield(name, claim) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // claimWords are a claim's name, and each of its states in a sentence.
@@ -108,6 +121,18 @@ func claimDetail(name string, c *posture.Claims) string {
 		return strings.TrimSpace(c.Hardware.Detail.Vendor + " " + c.Hardware.Detail.Model)
 	case "remote_access":
 		return shorten(c.RemoteAccess.Detail.Listening)
+	case "secure_boot":
+		return measuredWords(&c.SecureBoot.Claim)
+	case "boot_security":
+		return measuredWords(&c.BootSecurity.Claim)
+	}
+	return ""
+}
+
+// measuredWords says where a claim that the laptop makes of itself was measured, too.
+func measuredWords(c *posture.Claim) string {
+	if c.Source == posture.Measured && c.State != posture.Unknown {
+		return sourceWords(c.Source)
 	}
 	return ""
 }
@@ -132,11 +157,16 @@ func sourceWords(s posture.Source) string {
 	return "told by its system"
 }
 
+// causeReplaced is the cause of a device in whose place another was admitted.
+const causeReplaced = "replaced"
+
 // outcomeMark puts a laptop's decision in words.
 func outcomeMark(l *Laptop) mark {
 	switch {
 	case l.State == attest.Revoked:
 		return mark{"bad", "Revoked: it does not come back"}
+	case l.State == attest.Pending && l.Cause == causeReplaced:
+		return mark{"info", "Another laptop took its place"}
 	case l.State == attest.Pending:
 		return mark{"wait", "Waits for an approval"}
 	case l.State != attest.Active:

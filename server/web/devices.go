@@ -45,7 +45,7 @@ func deviceClasses() []string { return []string{"corporate", "byod", "contractor
 
 // stateChoices filter by how a laptop stands.
 func stateChoices() []choice {
-	return []choice{{"", "Any"}, {"pending", "Waits for an approval"}, {"bad", "Needs fixing"}, {"ok", "In order"}, {"silent", "Does not report"}, {"revoked", "Revoked"}}
+	return []choice{{"", "Any"}, {"pending", "Waits for an approval"}, {"moved", "Came back with other keys"}, {"drift", "Starts in another way"}, {"bad", "Needs fixing"}, {"ok", "In order"}, {"silent", "Does not report"}, {"revoked", "Revoked"}}
 }
 
 // devicesPage lists laptops; the help desk sees them, too.
@@ -80,6 +80,10 @@ func (v *devicesView) wants(d *deviceView) bool {
 	switch v.State {
 	case "pending":
 		return d.Waits()
+	case "moved":
+		return d.Moved()
+	case "drift":
+		return d.Drifts()
 	case "revoked":
 		return d.Gone()
 	case "bad":

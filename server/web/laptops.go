@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"muster/attest"
@@ -16,6 +17,8 @@ type laptopView struct {
 	Unknown []claimView
 	Well    []claimView
 	Other   []attest.Reason // reasons that are about no claim
+	Noticed []findingView   // what was noticed beside its claims
+	Way     string          // the way back, where it waits for more than an approval
 	Here    bool            // this session is linked to it
 	Recheck bool            // there is a button to check again
 }
@@ -28,15 +31,73 @@ func (s *site) laptopView(id string, here bool) (laptopView, bool) {
 	if !ok {
 		return laptopView{}, false
 	}
+	return s.laptopViewOf(l, here), true
+}
+
+func (s *site) laptopViewOf(l *Laptop, here bool) laptopView {
 	v := laptopView{Laptop: l, Outcome: outcomeMark(l), Here: here, Recheck: s.Recheck != nil && l.State != attest.Revoked}
 	v.Wrong, v.Unknown, v.Well = s.claimViews(l)
 	// The rest of the reasons is told beside their claims.
 	for _, reason := range l.Decision.Reasons {
-		if _, claimed := claimTable()[reason.Claim]; !claimed || l.Claims == nil {
+		if v.Waits() && (reason.Code == codePending || reason.Code == l.Cause) {
+			continue // the page says it itself, with the way back
+		}
+		if !l.shows(reason.Claim) {
 			v.Other = append(v.Other, reason)
 		}
 	}
-	return v, true
+	if v.Waits() {
+		v.Way = firstOf(ownWay(l), causeFix(l))
+	}
+	if l.Result != nil {
+		v.Noticed = findingViews(l.Result, func(code string) bool {
+			return slices.ContainsFunc(l.Decision.Reasons, func(r attest.Reason) bool { return r.Code == code })
+		})
+	}
+	return v
+}
+
+// codePending is the reason of package decide for every laptop that waits.
+const codePending = "pending"
+
+// causeFix is the way back that the server told the laptop itself; empty without.
+func causeFix(l *Laptop) string {
+	for _, reason := range l.Decision.Reasons {
+		if l.Cause != "" && reason.Code == l.Cause {
+			return reason.Fix
+		}
+	}
+	return ""
+}
+
+// ownWay is the way back for who can say on the same page that the laptop is theirs.
+func ownWay(l *Laptop) string {
+	if !l.Back {
+		return ""
+	}
+	switch l.Cause {
+	case "re-anchor":
+		return "After you installed its system anew, or lost its state, this is as it should be. If you did neither, somebody may have started it from another disk: tell an administrator."
+	case "ek-changed":
+		return "After an update of its firmware this is as it should be. If there was none, tell an administrator."
+	case "tpm-changed":
+		return "After a repair, or a reset of the TPM in the firmware's settings, this is as it should be. If there was neither, tell an administrator."
+	case "disk-moved":
+		return "If you moved its disk into this machine, this is as it should be. If somebody copied it, enrol the copy by itself, with a token, and tell an administrator."
+	case "tpm-gone":
+		return "Turn the TPM on in the firmware's settings, and restart: then it is what it was, by itself. Without its TPM it counts for less."
+	}
+	return ""
+}
+
+// shows reports whether the laptop's page tells of a claim, so that a reason about
+// it stands there.
+func (l *Laptop) shows(claim string) bool {
+	if _, ok := claimTable()[claim]; ok {
+		return l.Claims != nil
+	}
+	_, ok := bootTable()[claim]
+	return ok && l.measured()
 }
 
 // laptopViews are the person's own, and the one that the session is linked to.

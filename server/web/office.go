@@ -36,6 +36,12 @@ type Office struct {
 	// Approve and Revoke change one; by names the person in the audit log.
 	Approve func(ctx context.Context, by people.Actor, id, code, owner, class string) error
 	Revoke  func(ctx context.Context, by people.Actor, id, why string) error
+	// Device tells more of one; store.ErrNotFound.
+	Device func(ctx context.Context, id string) (*DeviceDetail, error)
+	// DecideStart approves or refuses a way to start, by its key in hexadecimal; with
+	// everywhere it approves it for all that start in the same way and wait. It tells
+	// for how many laptops.
+	DecideStart func(ctx context.Context, by people.Actor, id, key string, approve, everywhere bool) (int, error)
 	// Policy is the running policy's text and where it comes from: a file's name, or
 	// empty where pages may replace it.
 	Policy func() (digest, text, file string)

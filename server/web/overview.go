@@ -22,10 +22,16 @@ type overviewView struct {
 // signed in, and what was done, is for who administers or audits.
 func (s *site) overviewPage(w http.ResponseWriter, r *request) error {
 	v := overviewView{Sessions: -1}
-	waiting := 0
+	waiting, moved, drifted := 0, 0, 0
 	for _, d := range s.Office.Devices() {
 		v.Laptops++
+		one := deviceView{OfficeDevice: d}
+		if one.Drifts() && !one.Refused() {
+			drifted++
+		}
 		switch {
+		case one.Moved():
+			moved++
 		case d.State == attest.Pending:
 			waiting++
 		case outcomeMark(&d.Laptop).Icon == "ok":
@@ -36,6 +42,7 @@ func (s *site) overviewPage(w http.ResponseWriter, r *request) error {
 		v.Attention = append(v.Attention, attention{mark{"wait", count(waiting, "laptop waits", "laptops wait") + " for an approval"},
 			"Compare the code that each shows.", "/office/devices?state=pending", "Open laptops"})
 	}
+	v.Attention = append(v.Attention, changeAttention(moved, drifted)...)
 	_, approve, err := s.People.Recoveries(r.Context(), r.who)
 	if err != nil {
 		return err
@@ -65,6 +72,19 @@ func (s *site) overviewPage(w http.ResponseWriter, r *request) error {
 	v.Policy, _, v.File = s.Office.Policy()
 	v.Policy = shortDigest(v.Policy)
 	return s.show(w, r, "overview", "Administration", v)
+}
+
+// changeAttention tells of laptops that are other than they were.
+func changeAttention(moved, drifted int) (all []attention) {
+	if moved > 0 {
+		all = append(all, attention{mark{"wait", count(moved, "laptop came", "laptops came") + " back with other keys"},
+			"The owner says whether it is theirs; or compare the code that it shows.", "/office/devices?state=moved", "Open laptops"})
+	}
+	if drifted > 0 {
+		all = append(all, attention{mark{"wait", count(drifted, "laptop starts", "laptops start") + " in another way than before"},
+			"Look at what changed, and approve it if somebody updated it.", "/office/devices?state=drift", "Open laptops"})
+	}
+	return all
 }
 
 // shortDigest is enough of one to compare by eye.

@@ -65,7 +65,7 @@ const unfoldAll = "document.querySelectorAll('details').forEach(d => d.open = tr
 // samplePath is where the sample's page stands: the navigation marks it.
 func samplePath(sm sample) string {
 	for page, path := range map[string]string{
-		"home": "/", "person": "/people/bob", "overview": "/office", "devices": "/office/devices", "held": "/office/sessions",
+		"home": "/", "person": "/people/bob", "overview": "/office", "devices": "/office/devices", "device": "/office/devices/d1", "held": "/office/sessions",
 		"policy": "/office/policy", "audit": "/office/audit", "bypasses": "/office/bypasses", "sign-in": "/sign-in",
 	} {
 		if sm.page == page {

@@ -154,7 +154,11 @@ func sampleOffice() *Office {
 		Devices: sampleDevices,
 		Approve: func(context.Context, people.Actor, string, string, string, string) error { return nil },
 		Revoke:  func(context.Context, people.Actor, string, string) error { return nil },
-		Policy:  func() (string, string, string) { return samplePolicyDigest, "apps:\n  - id: wiki\n", "" },
+		Device: func(context.Context, string) (*DeviceDetail, error) {
+			return sampleDetail(sampleStarts(store.BaselineDrifted)), nil
+		},
+		DecideStart: func(context.Context, people.Actor, string, string, bool, bool) (int, error) { return 1, nil },
+		Policy:      func() (string, string, string) { return samplePolicyDigest, "apps:\n  - id: wiki\n", "" },
 		Simulate: func(context.Context, string) (*Simulation, error) {
 			return &Simulation{}, nil
 		},

@@ -92,9 +92,8 @@ type sample struct {
 
 func samples(s *site) []sample {
 	laptop, _ := s.laptopView("d1", true)
-	wait := *sampleLaptop()
-	wait.ID, wait.Name, wait.State, wait.Claims, wait.Cause, wait.CauseText = "d2", "alice-old", attest.Pending, nil, "keys-changed", "Its keys are not the ones that were enrolled, as after a new mainboard or a reinstalled system."
-	waiting := laptopView{Laptop: &wait, Outcome: outcomeMark(&wait), Recheck: true}
+	waiting := s.laptopViewOf(waitingLaptop("alice-old", "tpm-changed"), false)
+	waiting.Recheck = true
 	laptop.Recheck = true
 	link := linkView{mark: linkMark(session.LinkLive, "alice-laptop"), State: session.LinkLive, Laptop: "alice-laptop", Strength: strengthWords(session.ByLoopback),
 		Link: &session.Link{Device: "d1", Strength: session.ByLoopback, At: noon().Add(-6 * time.Minute)}, Port: 17117, Server: testOrigin, Next: "/"}
@@ -137,7 +136,7 @@ func samples(s *site) []sample {
 			{people.Session{Session: &session.Session{ID: "s2", Browser: "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile/15E148 Safari/604.1", Address: "203.0.113.9",
 				CreatedAt: noon().Add(-9 * time.Hour), SeenAt: noon().Add(-2 * time.Hour)}, Passkey: "Phone"}, unlinked.mark}}},
 	}
-	return slices.Concat(all, officeSamples(s, rec, &own, &two), accessSamples(s), deskSamples(s))
+	return slices.Concat(all, officeSamples(s, rec, &own, &two), accessSamples(s), deskSamples(s), bootSamples(s))
 }
 
 func officeSamples(s *site, rec, own, two *people.Recovery) []sample {

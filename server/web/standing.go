@@ -31,8 +31,9 @@ const (
 	doApproval  = "approval" // an elevation waits for somebody
 	doWait      = "wait"     // the laptop is about to report
 	doFix       = "fix"
-	doAsk       = "ask"    // nothing that the person could do alone
-	doClosed    = "closed" // signing in again would not help
+	doReadmit   = "readmit" // its owner says that the laptop is theirs
+	doAsk       = "ask"     // nothing that the person could do alone
+	doClosed    = "closed"  // signing in again would not help
 	doOpen      = "open"
 	doneRefused = "refused" // it is open to us, and the gateway refused
 )
@@ -165,6 +166,9 @@ func (s *site) accessView(r *request, st *Standing, a accessAsk) (*accessView, e
 	}
 	var err error
 	v.Do, err = s.todo(r, st, counting, state)
+	if v.Do.Kind == doFix && seen != nil && seen.Back {
+		v.Do.Kind, v.Recheck = doReadmit, false // no report lets it in
+	}
 	if v.Do.Kind == doElevate || v.Do.Kind == doApproval {
 		v.Counting = slices.DeleteFunc(v.Counting, func(o reasonView) bool { return o.reason.Claim == aboutElevation }) // it is what the page offers
 	}
@@ -283,7 +287,10 @@ func (s *site) reasonView(r decide.Reason, l *Laptop) reasonView {
 		icon = "info"
 	}
 	v.mark = mark{icon, r.Text}
-	if words, ok := claimTable()[r.Claim]; ok {
+	if r.Code == codePending && l != nil && l.CauseText != "" {
+		v.Text, v.Fix = l.CauseText, firstOf(causeFix(l), v.Fix)
+	}
+	if words, ok := wordsOfClaim(r.Claim); ok {
 		v.Name = words.name
 		if l != nil && l.Claims != nil {
 			v.Detail = claimDetail(r.Claim, l.Claims)

@@ -152,6 +152,8 @@ func (s *site) deskRows() []row {
 		page("GET /office", ByPerson, s.overviewPage, readers()...),
 
 		page("GET /office/devices", ByPerson, s.devicesPage, readers()...),
+		page("GET /office/devices/{id}", ByPerson, s.devicePage, readers()...),
+		post("POST /office/devices/start", ByFresh, s.deviceStart, administrators()...),
 		post("POST /office/devices/approve", ByFresh, s.deviceApprove, administrators()...),
 		post("POST /office/devices/revoke", ByFresh, s.deviceRevoke, administrators()...),
 

@@ -21,6 +21,7 @@ import (
 	"muster/server/people"
 	"muster/server/session"
 	"muster/server/store"
+	"muster/server/verify"
 )
 
 // Access says who may call a route.
@@ -51,10 +52,14 @@ type Laptop struct {
 	State       attest.DeviceState
 	Cause       string // why it is pending: a code, and a sentence
 	CauseText   string
+	Back        bool // its owner may ask for it back, by the code that it shows
 	CompareCode string
 	LastReport  time.Time
 	Claims      *posture.Claims // nil before the first report
-	Decision    attest.Decision
+	// Result is what Claims is of, with how it was started; nil before the first
+	// report.
+	Result   *verify.Result
+	Decision attest.Decision
 }
 
 // Config is what the pages work with.

@@ -75,6 +75,12 @@ func doneOfficeWords(code string) string {
 		return "The laptop is admitted. Its next report shows how it stands."
 	case "device-revoked":
 		return "The laptop is revoked. It is refused from now on, for ever."
+	case "start-approved":
+		return "This way to start is approved. It counts from now on."
+	case "start-approved-everywhere":
+		return "This way to start is approved, here and wherever it waited."
+	case "start-refused":
+		return "This way to start is refused. While the laptop starts so, it opens nothing."
 	case "policy-used":
 		return "The policy is in use. Every check from now on is by it."
 	case "bypass-added":

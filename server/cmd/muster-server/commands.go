@@ -31,7 +31,8 @@ type commands struct {
 	User       userCmd       `cmd:"" help:"People: list, invite, import, change, disable."`
 	Bypass     bypassCmd     `cmd:"" help:"Rules that are let pass for one laptop or person, for a while."`
 	Session    sessionCmd    `cmd:"" help:"List and end people's sessions."`
-	Reference  referenceCmd  `cmd:"" help:"Reference values: FIDO's metadata of authenticators."`
+	Reference  referenceCmd  `cmd:"" help:"What good looks like: CAs of TPMs, boot authorities and revocations, FIDO's metadata."`
+	Evidence   evidenceCmd   `cmd:"" help:"What decisions rested on: judge boot logs, export and verify evidence."`
 	Listed     listedCmd     `cmd:"" help:"TPMs that may enrol by themselves, by EK hash or certificate."`
 	Gateway    gatewayCmd    `cmd:"" help:"Credentials of gateways and programs that ask for decisions."`
 	Audit      auditCmd      `cmd:"" help:"The audit log."`
@@ -53,6 +54,7 @@ type settings struct {
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Network of a reverse proxy in front of this server." placeholder:"CIDR"`
 	EKRoots        []string       `name:"ek-roots" help:"CAs that vouch for hardware TPMs (PEM)." placeholder:"FILE"`
 	VTPMRoots      []string       `name:"vtpm-roots" help:"CAs that vouch for virtual TPMs (PEM)." placeholder:"FILE"`
+	ReferenceKeys  []string       `name:"reference-keys" help:"Public keys of other servers whose packs of references are accepted (PEM or JWK)." placeholder:"FILE"`
 	PolicyFile     string         `name:"policy" help:"Policy (YAML); default: the one in the program." placeholder:"FILE"`
 	ReportEvery    int            `help:"Seconds between reports when nothing changes." placeholder:"SECONDS"`
 	RequireToken   bool           `help:"Refuse devices that bring no token and are not listed."`
@@ -83,7 +85,7 @@ type settings struct {
 func (s *settings) server() server.Config {
 	c := server.Config{
 		DataDir: s.DataDir, Listen: s.Listen, PublicURL: s.PublicURL, TLSCert: s.TLSCert, TLSKey: s.TLSKey,
-		TrustedProxies: s.TrustedProxies, EKRoots: s.EKRoots, VTPMRoots: s.VTPMRoots, Policy: s.PolicyFile,
+		TrustedProxies: s.TrustedProxies, EKRoots: s.EKRoots, VTPMRoots: s.VTPMRoots, ReferenceKeys: s.ReferenceKeys, Policy: s.PolicyFile,
 		ReportEvery: s.ReportEvery, RequireToken: s.RequireToken,
 		RPID: s.RPID, LinkPort: s.LinkPort, Administrators: s.Administrators, RecoveryWait: s.RecoveryWait,
 		ReadmitAlone: s.ReadmitAlone, MDSRoots: s.MDSRoots,

@@ -16,9 +16,11 @@ import (
 // deviceCmd is about enrolled laptops.
 type deviceCmd struct {
 	List    deviceListCmd    `cmd:"" help:"List devices, the waiting ones first."`
-	Show    deviceShowCmd    `cmd:"" help:"Show one device whole, as JSON."`
+	Show    deviceShowCmd    `cmd:"" help:"Show one device whole, as JSON: its claims, how it was started, what it was before."`
 	Approve deviceApproveCmd `cmd:"" help:"Let a waiting device in, after comparing the code that it shows."`
 	Revoke  deviceRevokeCmd  `cmd:"" help:"End a device for ever: its keys and its TPM never come back."`
+
+	Baseline deviceBaselineCmd `cmd:"" help:"See and decide how a device may start."`
 }
 
 type deviceListCmd struct {

@@ -12,7 +12,12 @@ import (
 
 // referenceCmd is about what good looks like, as others publish it.
 type referenceCmd struct {
-	MDS mdsCmd `cmd:"" name:"mds" help:"FIDO's metadata: which authenticators there are, and which lost trust."`
+	List   referenceListCmd   `cmd:"" help:"Show every pack: number, date, source and freshness."`
+	Import referenceImportCmd `cmd:"" help:"Put a signed pack into use, or add CAs that vouch for TPMs."`
+	Export referenceExportCmd `cmd:"" help:"Write the pack that is in use, signed by this server."`
+	Key    referenceKeyCmd    `cmd:"" help:"Print the public key of the packs that this server signs."`
+	Deny   referenceDenyCmd   `cmd:"" help:"Refuse every TPM whose key, or a CA's above it, is this one."`
+	MDS    mdsCmd             `cmd:"" name:"mds" help:"FIDO's metadata: which authenticators there are, and which lost trust."`
 }
 
 type mdsCmd struct {

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"muster/server/reference"
+	"muster/server/store"
+)
+
+// packOld is when a pack is worth a warning: what was found since is missing.
+const packOld = 365 * 24 * time.Hour
+
+// packStatus is where one pack stands.
+type packStatus struct {
+	Name    string    `json:"name"`
+	Number  uint64    `json:"number"` // 0: there is none
+	Date    time.Time `json:"date,omitzero"`
+	AgeDays int       `json:"age_days"`
+	// Source: built in, imported, or put together here.
+	Source     string         `json:"source,omitempty"`
+	By         string         `json:"by,omitempty"`
+	Signer     string         `json:"signer,omitempty"`
+	ImportedAt time.Time      `json:"imported_at,omitzero"`
+	Counts     map[string]int `json:"counts,omitempty"`
+	Freshness  string         `json:"freshness,omitempty"` // fresh or old; of FIDO's metadata its own words
+	Problem    string         `json:"problem,omitempty"`   // why it is not in use
+}
+
+// listReferences handles the control socket's GET /reference.
+func (s *Server) listReferences(r *http.Request, _ []byte) (any, error) {
+	return s.packs(r.Context())
+}
+
+func (s *Server) packs(ctx context.Context) ([]packStatus, error) {
+	boot, err := s.bootStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ek, err := s.ekStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mds, err := s.mdsPackStatus(ctx)
+	return []packStatus{boot, ek, mds}, err
+}
+
+// dated fills what follows from a pack's date.
+func (s *Server) dated(p packStatus, date time.Time) packStatus {
+	age := s.now().Sub(date)
+	p.Date, p.AgeDays, p.Freshness = date, max(0, int(age/(24*time.Hour))), string(reference.Fresh)
+	if age > packOld {
+		p.Freshness = "old"
+	}
+	return p
+}
+
+func (p packStatus) imported(k *keptPack) packStatus {
+	p.By, p.Signer, p.ImportedAt, p.Source = k.By, k.Signer, k.ImportedAt, "imported"
+	if k.Signer == "" {
+		p.Source = "put together here"
+	}
+	return p
+}
+
+func (s *Server) bootStatus(ctx context.Context) (packStatus, error) {
+	b := s.bootReferences()
+	p := s.dated(packStatus{Name: string(reference.PackBoot), Number: b.Number, Source: "built in", Counts: map[string]int{
+		"authorities": len(b.Authorities), "test_keys": len(b.TestKeys), "dbx_levels": len(b.DBX), "sbat_levels": len(b.SBAT), "tpms": len(b.TPMs),
+	}}, b.Date)
+	k, err := s.kept(ctx, reference.PackBoot)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, errPack):
+		p.Problem = "what was imported cannot be read; import it again"
+	case err != nil:
+		return p, err
+	case k.Number == b.Number:
+		p = p.imported(k)
+	}
+	return p, nil
+}
+
+func (s *Server) ekStatus(ctx context.Context) (packStatus, error) {
+	p := packStatus{Name: string(reference.PackEKRoots), Counts: map[string]int{}}
+	k, pack, err := s.keptEKPack(ctx)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, errPack):
+		p.Problem = "it is gone with a restored backup, or cannot be read: no CA vouches for a TPM until EK roots are imported again, and keys denied again"
+	case err != nil:
+		return p, err
+	default:
+		p.Number = k.Number
+		p = s.dated(p, k.Date).imported(k)
+		p.Counts["denied"] = len(pack.Denied)
+	}
+	roots := s.roots.Load() // with those of the settings
+	p.Counts["hardware_roots"], p.Counts["hardware_intermediates"] = roots.Hardware.Count()
+	p.Counts["virtual_roots"], p.Counts["virtual_intermediates"] = roots.Virtual.Count()
+	return p, nil
+}
+
+func (s *Server) mdsPackStatus(ctx context.Context) (packStatus, error) {
+	p := packStatus{Name: packMDS}
+	m, err := s.keptMetadata(ctx)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return p, nil
+	case errors.Is(err, errPack):
+		p.Problem = "it cannot be read; import the newest BLOB"
+		return p, nil
+	case err != nil:
+		return p, err
+	}
+	p.Number, p.Source, p.ImportedAt, p.Signer = uint64(m.Number), "imported", m.ImportedAt, "FIDO"
+	p.AgeDays, p.Freshness = max(0, int(s.now().Sub(m.ImportedAt)/(24*time.Hour))), string(m.Freshness(s.now()))
+	p.Counts = map[string]int{"authenticators": len(m.Entries), "skipped": m.Skipped}
+	return p, nil
+}
