@@ -230,7 +230,7 @@ func TestFinish(t *testing.T) {
 	if e.Candidate.Level != verify.TPMHardware || !e.CounterBound || e.Session.TokenID != "tok" || e.Evidence.Measured == nil {
 		t.Errorf("enrolled as %+v", e)
 	}
-	again, err := Challenge(c, begin, "tok", sealer, now)
+	again, err := Challenge(c, begin, Origin{TokenID: "tok"}, sealer, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestSoftKey(t *testing.T) {
 	}
 	b := encode(t, begin)
 	sealer, now := newTestSealer(t, 1, 1), time.Now()
-	challenge, err := Challenge(c, b, "", sealer, now)
+	challenge, err := Challenge(c, b, Origin{}, sealer, now)
 	if err != nil {
 		t.Fatal(err)
 	}
