@@ -54,6 +54,11 @@ func seenSets(tx *store.Tx, id string) (seen []verify.SeenSet, err error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil // not enrolled yet
 	}
+	return asSeen(kept), err
+}
+
+func asSeen(kept []*store.Baseline) []verify.SeenSet {
+	seen := make([]verify.SeenSet, 0, len(kept))
 	for _, b := range kept {
 		k := verify.SeenSet{State: verify.BaselineState(b.State), Set: new(verify.BootSet)}
 		if json.Unmarshal(b.Set, k.Set) != nil {
@@ -61,7 +66,7 @@ func seenSets(tx *store.Tx, id string) (seen []verify.SeenSet, err error) {
 		}
 		seen = append(seen, k)
 	}
-	return seen, err
+	return seen
 }
 
 // appraise judges a statement; a quote beside it is judged with its log, and another
@@ -124,7 +129,7 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 	if err := st.takeOver(tx, r); err != nil {
 		return nil, err
 	}
-	st.fleet = store.FleetValues{Device: d.row.ID, Model: modelOf(r), Counts: r.Tier != verify.Contraindicated && r.Boot.Claims.BootChain.State == posture.Yes}
+	st.fleet = store.FleetValues{Device: d.row.ID, Model: modelOf(r), Counts: counts(r)}
 	for name, value := range r.Boot.Set.Components() {
 		st.fleet.Values = append(st.fleet.Values, store.BootValue{Component: name, Value: value})
 	}
@@ -147,36 +152,31 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 	return st, nil
 }
 
+// counts reports whether a laptop vouches for others: healthy, and with a TPM whose
+// quotes nobody can forge.
+func counts(r *verify.Result) bool {
+	return r.Tier != verify.Contraindicated && r.Boot.Claims.BootChain.State == posture.Yes &&
+		(r.Cap == nil || r.Cap.Level >= verify.TPMHardware)
+}
+
 func sameValues(a, b *store.FleetValues) bool {
 	return a.Model == b.Model && a.Counts == b.Counts && a.ApprovedSince.Equal(b.ApprovedSince) && slices.Equal(a.Values, b.Values)
 }
 
-// takeOver carries on what was decided of the same set before. A set whose log came
-// only now is the same as the one without.
+// takeOver carries on what was decided of the same start before, with its log or
+// without.
 func (st *start) takeOver(tx *store.Tx, r *verify.Result) error {
 	kept, err := tx.Baselines(st.baseline.Device)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	var same *store.Baseline
-	for _, b := range kept {
-		set := new(verify.BootSet)
-		if json.Unmarshal(b.Set, set) != nil || !set.Same(r.Boot.Set) {
-			continue
-		}
-		if b.Key == st.baseline.Key {
-			same = b
-			break
-		}
-		if same == nil {
-			same = b
-		}
-	}
+	at := verify.Decided(asSeen(kept), r.Boot.Set)
 	switch {
-	case same != nil:
+	case at >= 0:
+		same := kept[at]
 		st.baseline.State, st.baseline.FirstSeen = same.State, same.FirstSeen
 		st.baseline.DecidedAt, st.baseline.DecidedBy, st.baseline.Why = same.DecidedAt, same.DecidedBy, same.Why
-		st.kept = same.Key == st.baseline.Key
+		st.kept = slices.ContainsFunc(kept, func(b *store.Baseline) bool { return b.Key == st.baseline.Key && b.State == same.State })
 	case len(kept) > 0:
 		st.baseline.State, st.fresh = store.BaselineDrifted, true
 	}
@@ -187,6 +187,15 @@ func (st *start) takeOver(tx *store.Tx, r *verify.Result) error {
 func (s *Server) askFleet(tx *store.Tx, d *device, st *start, r *verify.Result, in *verify.BootInput) error {
 	if r.Boot.Claims.BootChain.State != posture.Yes || r.Tier == verify.Contraindicated || st.fleet.Model == "" {
 		return nil
+	}
+	// The model is the report's word: one that changes it with its start does not
+	// choose the fleet that approves it.
+	was, err := tx.FleetValues(d.row.ID)
+	if err != nil || was.Model != st.fleet.Model {
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		return err
 	}
 	var why []string
 	changed := make(map[string]bool)
@@ -360,10 +369,15 @@ func (s *Server) decideBaseline(ctx context.Context, by, id string, key attest.D
 		if at < 0 {
 			return store.ErrNotFound
 		}
-		b := kept[at]
-		b.State, b.DecidedAt, b.DecidedBy, b.Why = state, tx.Now(), by, ""
-		if err := tx.PutBaseline(b); err != nil {
-			return err
+		seen := asSeen(kept)
+		for i, b := range kept { // the same start, with its log or without, gets the same word
+			if i != at && (seen[i].Set == nil || seen[at].Set == nil || !seen[i].Set.Same(seen[at].Set)) {
+				continue
+			}
+			b.State, b.DecidedAt, b.DecidedBy, b.Why = state, tx.Now(), by, ""
+			if err := tx.PutBaseline(b); err != nil {
+				return err
+			}
 		}
 		return audit(tx, by, "device.boot-"+string(state), id, driftRecord{Set: key, State: state})
 	})

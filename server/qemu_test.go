@@ -160,8 +160,12 @@ func (m *measured) isSound(name string, view server.DeviceView) {
 	r := view.Result
 	m.is(name, "boot", r.Boot.Claim, posture.Yes, "")
 	m.is(name, "secure_boot", r.Claims.SecureBoot.Claim, posture.Yes, "")
-	m.is(name, "boot_security", r.Claims.BootSecurity.Claim, posture.Yes, "")
 	c := &r.Boot.Claims
+	if c.BootChain.State == posture.Yes {
+		m.is(name, "boot_security", c.BootSecurity, posture.Yes, "")
+	} else {
+		m.is(name, "boot_security", c.BootSecurity, posture.Unknown, verify.KernelUnknown)
+	}
 	m.is(name, "secure_boot_keys", c.SecureBootKeys, posture.Yes, "")
 	m.is(name, "boot_authorities", c.Authorities, posture.Yes, "")
 	m.is(name, "shim_verified", c.ShimVerified, posture.Yes, "")

@@ -91,6 +91,8 @@ func (r *Result) boot(in *Input) {
 		r.judgeBoot(&in.Boot)
 		r.weak(&in.Boot)
 		r.Boot.Resumed = resumed(&last, &r.Boot)
+		r.Boot.Cleared = r.Boot.Cleared || in.Evidence.Cleared
+		r.Boot.ClockFell = r.Boot.ClockFell || in.Evidence.ClockFell
 	} else if in.Last == nil {
 		r.judgeBoot(&in.Boot)
 	}
@@ -112,11 +114,11 @@ func (r *Result) notice(in Input, collected time.Time) {
 		r.find(FindingClockSkew, Warning, "The laptop's clock differs from the server's by "+skew.Abs().Round(time.Second).String()+".",
 			"Turn on network time on the laptop.")
 	}
-	if in.Evidence.Cleared {
+	if in.Evidence.Cleared || r.Boot.Cleared {
 		r.find(FindingTPMCleared, Warning, "The TPM was cleared since the last report.",
 			"If nobody in charge did this, revoke the device and enrol it again.")
 	}
-	if in.Evidence.ClockFell {
+	if in.Evidence.ClockFell || r.Boot.ClockFell {
 		r.find(FindingClockFell, Warning, "The TPM's clock went back over a start, as a virtual TPM's does that lost its power, or was set back to an earlier state.",
 			"If it is a virtual machine, see that nobody set it back to a snapshot; on a laptop, let it be looked at.")
 	}
@@ -164,6 +166,9 @@ func (r *Result) grade() {
 	}
 	for name, c := range r.Boot.each() {
 		r.Tiers[name] = [...]Tier{posture.Unknown: None, posture.Yes: Affirming, posture.No: Warning}[c.State%3]
+		if name == "boot_chain" || name == "boot_baseline" {
+			worst = max(worst, r.Tiers[name]) // no of them counts; unknown of them is told, and holds nothing back
+		}
 	}
 	for _, f := range r.Findings {
 		worst = max(worst, f.Tier)

@@ -87,6 +87,10 @@ type Boot struct {
 	Set *BootSet `json:"-"`
 	// References is the number of the pack that it was judged by.
 	References uint64 `json:"references,omitempty"`
+	// Cleared and ClockFell tell what the TPM's clock showed at the first quote of this
+	// start.
+	Cleared   bool `json:"cleared,omitempty"`
+	ClockFell bool `json:"clock_fell,omitempty"`
 	// Resumed tells that the machine was reset while its system went on
 	// (hibernation), and started in another way than before.
 	Resumed bool `json:"resumed,omitempty"`
@@ -134,10 +138,13 @@ type BootInput struct {
 
 // quoted takes over what a quote states.
 func (b *Boot) quoted(m *attest.Measured, bootID string) {
-	clock := m.Clock
+	clock, last := m.Clock, *b
 	*b = Boot{
 		PCR7: m.PCRs[7], PCRs: m.PCRs, LogSHA256: m.LogSHA, Clock: &clock,
 		BootID: bootID, Firmware: strconv.FormatUint(m.Firmware, 16),
+	}
+	if last.Clock != nil && last.Clock.ResetCount == clock.ResetCount {
+		b.Cleared, b.ClockFell = last.Cleared, last.ClockFell
 	}
 }
 
@@ -179,30 +186,48 @@ func (r *Result) judgeBoot(from *BootInput) {
 			}
 		}
 	}
-	if !r.QuotedAt.IsZero() && b.Reason != NotJudged { // what is not here yet is compared when it is
+	switch {
+	case r.QuotedAt.IsZero() || len(b.PCRs) == 0:
+	case b.Reason == NotJudged:
+		b.compareRaw(in.Seen)
+	default:
 		b.Set = bootSet(b.PCRs, in.Account)
 		b.SetKey = b.Set.Key()
 		b.compare(in.Seen, refs)
 	}
 }
 
+// compareRaw compares what can be while the log is on its way: a start whose
+// registers are those of a refused one is refused, log or not. It is never good.
+func (b *Boot) compareRaw(seen []SeenSet) {
+	b.Baseline.Reason = NotJudged
+	at := Decided(seen, bootSet(b.PCRs, nil))
+	if at < 0 {
+		return
+	}
+	switch seen[at].State {
+	case BaselineRefused:
+		b.Baseline.State, b.Baseline.Reason = no, BootRefused
+	case BaselineApproved, BaselineFirst:
+	default:
+		b.Baseline.State, b.Baseline.Reason = no, BootDrifted
+	}
+}
+
 // compare finds the set among those that were seen. The nearest approved one, or
 // else the first, is what a new one differs from.
 func (b *Boot) compare(seen []SeenSet, refs *reference.Boot) {
-	var like, same *SeenSet
+	var like *SeenSet
 	for i := range seen {
 		k := &seen[i]
-		switch {
-		case k.Set == nil:
-		case k.Set.Same(b.Set) && same == nil:
-			same = k
-		case like == nil && (k.State == BaselineApproved || k.State == BaselineFirst):
+		if like == nil && k.Set != nil && !k.Set.Same(b.Set) && (k.State == BaselineApproved || k.State == BaselineFirst) {
 			like = k
 		}
 	}
+	at := Decided(seen, b.Set)
 	switch {
-	case same != nil:
-		b.Standing = same.State
+	case at >= 0:
+		b.Standing = seen[at].State
 	case len(seen) == 0:
 		b.Standing = BaselineFirst
 	default:
@@ -223,6 +248,30 @@ func (b *Boot) compare(seen []SeenSet, refs *reference.Boot) {
 	if b.Baseline.Reason == BootDrifted && b.Expected() {
 		b.Baseline.State, b.Baseline.Reason = yes, BootExpected
 	}
+}
+
+// Decided returns which of the sets that were seen before decides of one: of all
+// that are the same start, with a log or without, a refused one, else an approved
+// one, else one that waits; -1 for none.
+func Decided(seen []SeenSet, set *BootSet) int {
+	weight := func(s BaselineState) int {
+		switch s {
+		case BaselineRefused:
+			return 4
+		case BaselineApproved:
+			return 3
+		case BaselineFirst:
+			return 1
+		}
+		return 2
+	}
+	at := -1
+	for i := range seen {
+		if seen[i].Set != nil && seen[i].Set.Same(set) && (at < 0 || weight(seen[i].State) > weight(seen[at].State)) {
+			at = i
+		}
+	}
+	return at
 }
 
 // Expected reports whether all that changed is what Microsoft rolls out to every
@@ -295,13 +344,14 @@ func (r *Result) weak(in *BootInput) {
 type Reported struct {
 	SecureBoot   posture.Claim `json:"secure_boot"`
 	BootSecurity posture.Claim `json:"boot_security"`
+	Enabled      posture.State `json:"enabled"` // of the detail of SecureBoot
 }
 
 // join puts what was measured before what was reported, and finds where the two
 // contradict each other. The worse of two words counts.
 func (r *Result) join() {
 	c, m := &r.Claims, &r.Boot.Claims
-	r.Reported = &Reported{SecureBoot: c.SecureBoot.Claim, BootSecurity: c.BootSecurity.Claim}
+	r.Reported = &Reported{SecureBoot: c.SecureBoot.Claim, BootSecurity: c.BootSecurity.Claim, Enabled: c.SecureBoot.Detail.Enabled}
 	r.otherSystem()
 	lies := false
 	said := c.SecureBoot.Detail.Enabled
@@ -313,6 +363,9 @@ func (r *Result) join() {
 		r.contradiction("Secure Boot", m.SecureBoot.State)
 	}
 	worse(&c.SecureBoot.Claim, m.SecureBoot)
+	if m.SecureBoot.State == no {
+		c.SecureBoot.Detail.Enabled = no // a rule may read the detail beside the source
+	}
 	if contradicts(m.BootSecurity.State, c.BootSecurity.State) && !lies {
 		r.contradiction("The kernel's protection", m.BootSecurity.State)
 	}
@@ -375,6 +428,7 @@ func Rejudge(r *Result, in *BootInput) *Result {
 func (r *Result) asReported(from *Result) {
 	if from.Reported != nil {
 		r.Claims.SecureBoot.Claim, r.Claims.BootSecurity.Claim = from.Reported.SecureBoot, from.Reported.BootSecurity
+		r.Claims.SecureBoot.Detail.Enabled = from.Reported.Enabled
 	}
 }
 

@@ -70,7 +70,7 @@ func references() *reference.Boot {
 		Number: 1,
 		Authorities: []reference.BootAuthority{
 			{SHA256: sha256.Sum256([]byte("windows 2011")), Kind: reference.WindowsCA},
-			{SHA256: sha256.Sum256([]byte("windows 2023")), Kind: reference.WindowsCA},
+			{SHA256: sha256.Sum256([]byte("windows 2023")), Kind: reference.WindowsCA, Rollout: true},
 			{SHA256: sha256.Sum256([]byte("uefi 2011")), Kind: reference.UEFICA},
 			{SHA256: sha256.Sum256([]byte("distribution")), Kind: reference.DistributionCA, LocksDown: true},
 			{SHA256: sha256.Sum256([]byte("lax distribution")), Kind: reference.DistributionCA},

@@ -92,8 +92,15 @@ func judgeBoot(a *bootlog.Account, refs *reference.Boot, levels BootLevels, at t
 		ShimVerified: j.shim(), NoDebug: j.noDebug(),
 	}
 	c.Revocations = j.revocations(&c)
-	c.BootSecurity = j.bootSecurity(&c)
+	// What stands behind firmware's separator was extended by whatever ran: without
+	// Secure Boot that may be anything.
+	for _, claim := range [...]*posture.Claim{&c.Authorities, &c.ShimVerified, &c.Revocations} {
+		if claim.State == yes && c.SecureBoot.State != yes {
+			claim.State, claim.Reason = posture.Unknown, c.SecureBoot.Reason
+		}
+	}
 	c.BootChain = j.bootChain(&c)
+	c.BootSecurity = j.bootSecurity(&c)
 	return c
 }
 
@@ -154,6 +161,11 @@ func (j *judge) secureBoot() posture.Claim {
 		return j.say(posture.No, posture.SecureBootOff)
 	case j.a.PK.Known && len(j.a.PK.Value.Certificates)+j.a.PK.Value.Hashes+j.a.PK.Value.Others == 0:
 		return j.say(posture.No, posture.SetupMode)
+	}
+	for _, i := range chainPCRs {
+		if j.a.PCRs[i] == bootlog.Empty {
+			return j.say(posture.Unknown, PCREmpty) // firmware that left one empty may have left them all
+		}
 	}
 	return j.say(posture.Yes, "")
 }
@@ -309,18 +321,17 @@ func isYes(f bootlog.Fact[bool]) bool { return f.Known && f.Value }
 
 // bootSecurity: for Windows what its loader measured of HVCI; for Linux, that every
 // program was signed by CAs whose kernels lock themselves down under Secure Boot.
-// The second says what the signer promised, not what the kernel does now.
+// The second says what the signer promised, not what the kernel does now. Both need
+// the whole chain: a program that measures nothing, signed by a CA for others, could
+// write the rest of PCR 7 as it likes, and is kept out by revocations and PCR 4.
 func (j *judge) bootSecurity(c *BootClaims) posture.Claim {
 	w := &j.a.Windows
 	switch {
-	case w.Known && w.Value.HVCI.Known && w.Value.HVCI.Value && c.SecureBoot.State == posture.Yes && c.NoDebug.State == posture.Yes:
-		return j.say(posture.Yes, "")
 	case w.Known && w.Value.HVCI.Known && !w.Value.HVCI.Value:
 		return j.say(posture.No, NoHVCI)
-	case w.Known:
+	case c.BootChain.State != yes:
 		return j.say(posture.Unknown, KernelUnknown)
-	case c.SecureBoot.State == posture.Yes && c.ShimVerified.State == posture.Yes &&
-		c.Authorities.State == posture.Yes && c.NoDebug.State == posture.Yes && j.locksDown():
+	case w.Known && w.Value.HVCI.Known, !w.Known && j.locksDown():
 		return j.say(posture.Yes, "")
 	}
 	return j.say(posture.Unknown, KernelUnknown)

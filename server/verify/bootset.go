@@ -8,6 +8,7 @@ import (
 
 	"muster/attest"
 	"muster/attest/bootlog"
+	"muster/attest/posture"
 	"muster/server/reference"
 )
 
@@ -21,11 +22,54 @@ type BootSet struct {
 	Explained bool `json:"explained"`
 	// PK, KEK and DB are the keys, sorted; applications and authorities in the order
 	// of first use, each once.
+	Policy       Policy `json:"policy,omitzero"`
 	PK           []Part `json:"pk,omitempty"`
 	KEK          []Part `json:"kek,omitempty"`
 	DB           []Part `json:"db,omitempty"`
 	Applications []Part `json:"applications,omitempty"`
 	Authorities  []Part `json:"authorities,omitempty"`
+}
+
+// Policy is what firmware and shim enforced at a start, as far as the log says it.
+// The bits of PCR 7 that say so are a start's own; a running system may have made
+// the rest of that register look like another start's.
+type Policy struct {
+	SecureBoot posture.State `json:"secure_boot"`
+	ShimOff    posture.State `json:"shim_off"`
+	Debug      posture.State `json:"debug"`
+}
+
+func policyOf(a *bootlog.Account) Policy {
+	state := func(f bootlog.Fact[bool]) posture.State {
+		switch {
+		case !f.Known:
+			return posture.Unknown
+		case f.Value:
+			return yes
+		}
+		return no
+	}
+	return Policy{SecureBoot: state(a.SecureBoot), ShimOff: state(a.MOKOff), Debug: state(a.UEFIDebug)}
+}
+
+func (p Policy) digest() attest.Digest {
+	return attest.Digest{byte(p.SecureBoot), byte(p.ShimOff), byte(p.Debug), 1}
+}
+
+// changes says what other rules a start followed; never an expected change.
+func (p Policy) changes(before Policy) (list []BootChange) {
+	add := func(now, then posture.State, on, off, unknown string) {
+		if now != then {
+			list = append(list, BootChange{Component: ComponentPolicy, Text: map[posture.State]string{yes: on, no: off}[now]})
+			if list[len(list)-1].Text == "" {
+				list[len(list)-1].Text = unknown
+			}
+		}
+	}
+	add(p.SecureBoot, before.SecureBoot, "Secure Boot was turned on", "Secure Boot was turned off", "the log no longer says whether Secure Boot is on")
+	add(p.ShimOff, before.ShimOff, "shim's verification was turned off", "shim's verification was turned on", "the log no longer says whether shim verifies")
+	add(p.Debug, before.Debug, "firmware can be debugged", "firmware can no longer be debugged", "the log no longer says whether firmware can be debugged")
+	return list
 }
 
 // Part is one member of a set. Name is for people and is not compared: a path of
@@ -38,6 +82,7 @@ type Part struct {
 // The components of a set, as the store counts them over the fleet.
 const (
 	ComponentFirmware     = "firmware"
+	ComponentPolicy       = "policy"
 	ComponentPK           = "pk"
 	ComponentKEK          = "kek"
 	ComponentDB           = "db"
@@ -74,6 +119,7 @@ func bootSet(pcrs attest.PCRs, a *bootlog.Account) *BootSet {
 	if max(len(apps), len(authorities), len(pk), len(kek), len(db)) > maxParts {
 		return s
 	}
+	s.Policy = policyOf(a)
 	s.Explained, s.PK, s.KEK, s.DB, s.Applications, s.Authorities = true, pk, kek, db, apps, authorities
 	return s
 }
@@ -104,7 +150,10 @@ func (s *BootSet) Components() map[string]attest.Digest {
 	if !s.Explained {
 		return map[string]attest.Digest{ComponentRaw: hashOf("raw", s.Raw[:])}
 	}
-	list := map[string]attest.Digest{ComponentFirmware: hashOf("firmware", s.Raw[:1])}
+	list := map[string]attest.Digest{
+		ComponentFirmware: hashOf("firmware", s.Raw[:1]),
+		ComponentPolicy:   hashOf("policy", []attest.Digest{s.Policy.digest()}),
+	}
 	for name, parts := range s.members() {
 		digests := make([]attest.Digest, len(parts))
 		for i, p := range parts {
@@ -132,7 +181,7 @@ func (s *BootSet) Key() attest.Digest {
 	return hashOf("set", all)
 }
 
-var componentOrder = [...]string{ComponentFirmware, ComponentPK, ComponentKEK, ComponentDB, ComponentApplications, ComponentAuthorities, ComponentRaw}
+var componentOrder = [...]string{ComponentFirmware, ComponentPolicy, ComponentPK, ComponentKEK, ComponentDB, ComponentApplications, ComponentAuthorities, ComponentRaw}
 
 // ComponentNames are all of them, in the order in which they are told.
 func ComponentNames() []string {
@@ -181,6 +230,7 @@ func (s *BootSet) Changes(before *BootSet, refs *reference.Boot) []BootChange {
 	if s.Raw[0] != before.Raw[0] {
 		list = append(list, BootChange{Component: ComponentFirmware, Text: "firmware has another version or settings (PCR 0)"})
 	}
+	list = append(list, s.Policy.changes(before.Policy)...)
 	now, then := s.members(), before.members()
 	for _, name := range componentOrder {
 		list = append(list, partChanges(name, now[name], then[name], refs)...)
@@ -202,16 +252,19 @@ func partChanges(name string, now, then []Part, refs *reference.Boot) (list []Bo
 	has := func(parts []Part, d attest.Digest) bool {
 		return slices.ContainsFunc(parts, func(p Part) bool { return p.Digest == d })
 	}
+	rolledOut := false
 	for _, p := range now {
 		if !has(then, p.Digest) {
-			list = append(list, BootChange{name, title(name) + " gained " + p.label(), expected(name, p, refs)})
+			is := expected(name, p, refs)
+			rolledOut = rolledOut || is
+			list = append(list, BootChange{name, title(name) + " gained " + p.label(), is})
 		}
 	}
 	for _, p := range then {
 		if !has(now, p.Digest) {
-			// Programs that moved on to the CA of 2023 no longer show the one of 2011; a key
-			// that is gone from db is a decision of somebody's.
-			list = append(list, BootChange{name, title(name) + " lost " + p.label(), name == ComponentAuthorities && microsoft(p, refs)})
+			// Programs that moved on to a CA of 2023 no longer show the one of 2011; that
+			// nobody vouches any more, or a key gone from db, is a decision of somebody's.
+			list = append(list, BootChange{name, title(name) + " lost " + p.label(), rolledOut && name == ComponentAuthorities && microsoft(p, refs)})
 		}
 	}
 	if len(list) == 0 && !slices.EqualFunc(now, then, func(a, b Part) bool { return a.Digest == b.Digest }) {
@@ -220,11 +273,13 @@ func partChanges(name string, now, then []Part, refs *reference.Boot) (list []Bo
 	return list
 }
 
-// expected tells a CA of Microsoft's that joined a list of keys or authorities.
+// expected tells a CA of 2023, which Microsoft rolls out, that joined a list of keys
+// or authorities.
 func expected(name string, p Part, refs *reference.Boot) bool {
 	switch name {
 	case ComponentKEK, ComponentDB, ComponentAuthorities:
-		return microsoft(p, refs)
+		a, ok := refs.Authority(p.Digest)
+		return ok && a.Rollout
 	}
 	return false
 }
@@ -240,6 +295,8 @@ func ComponentTitle(component string) string {
 	switch component {
 	case ComponentFirmware:
 		return "firmware"
+	case ComponentPolicy:
+		return "what was enforced"
 	case ComponentRaw:
 		return "the registers"
 	}
