@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"muster/server/reference"
@@ -26,7 +27,10 @@ type packStatus struct {
 	ImportedAt time.Time      `json:"imported_at,omitzero"`
 	Counts     map[string]int `json:"counts,omitempty"`
 	Freshness  string         `json:"freshness,omitempty"` // fresh or old; of FIDO's metadata its own words
-	Problem    string         `json:"problem,omitempty"`   // why it is not in use
+	// Levels are the names that the settings dbx-level and sbat-level take, oldest
+	// first.
+	Levels  map[string][]string `json:"levels,omitempty"`
+	Problem string              `json:"problem,omitempty"` // why it is not in use
 }
 
 // listReferences handles the control socket's GET /reference.
@@ -65,11 +69,28 @@ func (p packStatus) imported(k *keptPack) packStatus {
 	return p
 }
 
+func levelNames(b *reference.Boot) map[string][]string {
+	names := make(map[string][]string)
+	for _, l := range b.DBX {
+		names["dbx"] = append(names["dbx"], l.Name)
+	}
+	for _, l := range b.SBAT {
+		names["sbat"] = append(names["sbat"], l.Name)
+	}
+	return names
+}
+
 func (s *Server) bootStatus(ctx context.Context) (packStatus, error) {
 	b := s.bootReferences()
 	p := s.dated(packStatus{Name: string(reference.PackBoot), Number: b.Number, Source: "built in", Counts: map[string]int{
 		"authorities": len(b.Authorities), "test_keys": len(b.TestKeys), "dbx_levels": len(b.DBX), "sbat_levels": len(b.SBAT), "tpms": len(b.TPMs),
 	}}, b.Date)
+	p.Levels = levelNames(b)
+	for kind, wanted := range map[string]string{"dbx": s.config.BootLevels.DBX, "sbat": s.config.BootLevels.SBAT} {
+		if wanted != "" && !slices.Contains(p.Levels[kind], wanted) {
+			p.Problem = "it has no " + kind + " level " + wanted + ", which the settings ask for: no laptop meets it"
+		}
+	}
 	k, err := s.kept(ctx, reference.PackBoot)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"muster/server"
+	"muster/server/verify"
 )
 
 // commands is the whole command line.
@@ -55,6 +56,8 @@ type settings struct {
 	EKRoots        []string       `name:"ek-roots" help:"CAs that vouch for hardware TPMs (PEM)." placeholder:"FILE"`
 	VTPMRoots      []string       `name:"vtpm-roots" help:"CAs that vouch for virtual TPMs (PEM)." placeholder:"FILE"`
 	ReferenceKeys  []string       `name:"reference-keys" help:"Public keys of other servers whose packs of references are accepted (PEM or JWK)." placeholder:"FILE"`
+	DBXLevel       string         `name:"dbx-level" help:"Least level of firmware's revocations (dbx), as reference list --json names them; default: the oldest." placeholder:"NAME"`
+	SBATLevel      string         `name:"sbat-level" help:"Least level of shim's revocations (SBAT); default: the oldest." placeholder:"NAME"`
 	PolicyFile     string         `name:"policy" help:"Policy (YAML); default: the one in the program." placeholder:"FILE"`
 	ReportEvery    int            `help:"Seconds between reports when nothing changes." placeholder:"SECONDS"`
 	RequireToken   bool           `help:"Refuse devices that bring no token and are not listed."`
@@ -86,6 +89,7 @@ func (s *settings) server() server.Config {
 	c := server.Config{
 		DataDir: s.DataDir, Listen: s.Listen, PublicURL: s.PublicURL, TLSCert: s.TLSCert, TLSKey: s.TLSKey,
 		TrustedProxies: s.TrustedProxies, EKRoots: s.EKRoots, VTPMRoots: s.VTPMRoots, ReferenceKeys: s.ReferenceKeys, Policy: s.PolicyFile,
+		BootLevels:  verify.BootLevels{DBX: s.DBXLevel, SBAT: s.SBATLevel},
 		ReportEvery: s.ReportEvery, RequireToken: s.RequireToken,
 		RPID: s.RPID, LinkPort: s.LinkPort, Administrators: s.Administrators, RecoveryWait: s.RecoveryWait,
 		ReadmitAlone: s.ReadmitAlone, MDSRoots: s.MDSRoots,

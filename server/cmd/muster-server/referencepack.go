@@ -15,17 +15,18 @@ import (
 
 // packStatus is where one pack stands.
 type packStatus struct {
-	Name       string         `json:"name"`
-	Number     uint64         `json:"number"`
-	Date       time.Time      `json:"date,omitzero"`
-	AgeDays    int            `json:"age_days"`
-	Source     string         `json:"source,omitempty"`
-	By         string         `json:"by,omitempty"`
-	Signer     string         `json:"signer,omitempty"`
-	ImportedAt time.Time      `json:"imported_at,omitzero"`
-	Counts     map[string]int `json:"counts,omitempty"`
-	Freshness  string         `json:"freshness,omitempty"`
-	Problem    string         `json:"problem,omitempty"`
+	Name       string              `json:"name"`
+	Number     uint64              `json:"number"`
+	Date       time.Time           `json:"date,omitzero"`
+	AgeDays    int                 `json:"age_days"`
+	Source     string              `json:"source,omitempty"`
+	By         string              `json:"by,omitempty"`
+	Signer     string              `json:"signer,omitempty"`
+	ImportedAt time.Time           `json:"imported_at,omitzero"`
+	Counts     map[string]int      `json:"counts,omitempty"`
+	Levels     map[string][]string `json:"levels,omitempty"`
+	Freshness  string              `json:"freshness,omitempty"`
+	Problem    string              `json:"problem,omitempty"`
 }
 
 // maxPack bounds a signed pack.
