@@ -265,6 +265,9 @@ func (r *redacted) statement(a *audit, i int) {
 	default:
 		a.say("statement", by, "Statement %d (%s) is signed by a key of this device, over a digest: what it says is left out.", n, plain(string(s.Typ)))
 	}
+	if s.Quote == nil && a.ak != nil && key == a.dk {
+		a.say("statement", contradicted, "Statement %d is signed by the device key without a quote: the server takes none such.", n)
+	}
 	if s.IssuedAt.After(s.ReceivedAt) {
 		a.say("statement", contradicted, "Statement %d answers a nonce that was issued after it came.", n)
 	}

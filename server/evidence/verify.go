@@ -241,8 +241,14 @@ func (a *audit) level(c *enroll.Candidate) {
 		a.say("level", contradicted, "The key is a file, and the server says %v.", gave)
 	case c.Kind == attest.KindSoft:
 		a.say("level", unproved, "The key is a file: nothing shows on which machine it is.")
+	case c.Cause == enroll.CauseDenied && gave == verify.TPMUnverified:
+		a.say("level", unproved, "The EK, or a CA in its chain, is on the deny list: whatever its certificate says does not count.")
+	case c.Cause == enroll.CauseDenied:
+		a.lacks("level", "The EK, or a CA in its chain, is on your deny list (%s); the server says %v.", c.Cause, gave)
 	case c.Level == gave && gave > verify.TPMUnverified:
 		a.say("level", proved, "By your roots the EK certificate is of a TPM at %v, as the server says.", gave)
+	case a.session.Cause == enroll.CauseDenied && c.Level > gave:
+		a.say("level", unproved, "By your roots the EK certificate is of a TPM at %v; the server had the EK, or a CA in its chain, on its deny list.", c.Level)
 	case c.Level == verify.TPMHardware || c.Level == verify.VTPM && gave < verify.VTPM:
 		a.say("level", proved, "By your roots the EK certificate is of a TPM at %v; the server says only %v.", c.Level, gave)
 	case c.Level == gave && c.Cause == enroll.CauseWeakKey:

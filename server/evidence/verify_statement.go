@@ -118,6 +118,10 @@ func (a *audit) known(h *attest.Header, s *Statement, r *verify.Result) (*attest
 	if by != nil {
 		known.Keys = append(known.Keys, by.key)
 		known.QuoteAlways = by.certified && !by.counter
+	} else {
+		// DK outlives starts: alone it says nothing of the one that it signed in. The
+		// server takes it from a TPM only with a quote, whether there is a DKb or not.
+		known.QuoteAlways = a.ak != nil
 	}
 	return known, by
 }

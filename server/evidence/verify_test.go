@@ -11,6 +11,7 @@ import (
 	"muster/attest"
 	"muster/attest/posture"
 	"muster/server/enroll"
+	"muster/server/reference"
 	"muster/server/verify"
 )
 
@@ -221,6 +222,34 @@ func TestLevelIsTheRoots(t *testing.T) {
 	}
 }
 
+// An EK on a deny list, the auditor's or the server's, is shown to be of no TPM,
+// whoever vouches for it.
+func TestDeniedEKShowsNoLevel(t *testing.T) {
+	t.Parallel()
+	m := honest(t)
+	pack := reference.NextEKPack(nil, 0, began())
+	pack.Deny(m.file.Device.EKSHA256)
+	denying := must[*reference.EKRoots](t)(pack.Roots(must[*reference.EKRoots](t)(rootsOf(m.roots, nil))))
+	v := must[*Verdict](t)(m.file.verify(denying, true))
+	if v.is("level") != unproved || v.Whole() || !strings.Contains(v.lines(), "ek-denied") {
+		t.Errorf("denied by the auditor, level is %v:\n%s", v.is("level"), v.lines())
+	}
+	m.session.Level, m.session.Cause, m.file.Device.Level = verify.TPMUnverified, enroll.CauseDenied, verify.TPMUnverified
+	m.file.Enrolment.Session = string(must[[]byte](t)(attest.Encode(m.session)))
+	if v := m.verdict(); v.is("level") != unproved || !strings.Contains(v.lines(), "deny list") {
+		t.Errorf("denied by the server, level is %v:\n%s", v.is("level"), v.lines())
+	}
+	v = must[*Verdict](t)(m.file.verify(denying, true))
+	if v.is("level") != unproved || !strings.Contains(v.lines(), "deny list") {
+		t.Errorf("denied by both, level is %v:\n%s", v.is("level"), v.lines())
+	}
+	m.session.Cause = enroll.CauseNone
+	m.file.Enrolment.Session = string(must[[]byte](t)(attest.Encode(m.session)))
+	if v := m.verdict(); v.is("level") != proved {
+		t.Errorf("denied by nobody, level is %v:\n%s", v.is("level"), v.lines())
+	}
+}
+
 // A heartbeat rests on a quote and a report before it; a log may come late.
 func TestDecisionOfAHeartbeat(t *testing.T) {
 	t.Parallel()
@@ -314,6 +343,38 @@ func TestBootKeyOfALaterStart(t *testing.T) {
 	m.file.Statements[0].DKb = string(must[[]byte](t)(attest.Encode(other)))
 	if v := m.verdict(); v.is("statement") != contradicted {
 		t.Errorf("a boot key that was certified for another statement makes it %v", v.is("statement"))
+	}
+}
+
+// What DK signed without a quote the server refuses, whatever the file says of boot
+// keys: the auditor takes it no more.
+func TestDeviceKeyNeedsAQuote(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*File){
+		"as it is":                  func(*File) {},
+		"no registered boot key":    func(f *File) { f.Device.DKb = nil },
+		"another than enrolled":     func(f *File) { f.Device.DKb = honest(t).file.Device.DKb },
+		"the enrolment is not kept": func(f *File) { f.Enrolment, f.Device.DKb = enrolment{}, nil },
+	} {
+		for _, quoted := range []bool{true, false} {
+			m := newMachine(t, "sb-shim-grub")
+			m.enrols()
+			at := began().Add(time.Hour)
+			m.says(attest.TypReport, m.dk, true, m.report(at), at)
+			m.says(attest.TypReport, m.dk, true, m.report(at.Add(time.Minute)), at.Add(time.Minute))
+			m.decides(at.Add(time.Minute))
+			if !quoted {
+				m.file.Statements[1].Quote = ""
+			}
+			change(m.file)
+			if v := m.verdict(); (v.is("statement") == contradicted) == quoted {
+				t.Errorf("%s, quoted %v: the statement is %v:\n%s", name, quoted, v.is("statement"), v.lines())
+			}
+			redacted := must[[]byte](t)(m.file.Redact())
+			if v := must[*Verdict](t)(Verify(redacted, m.roots, nil)); (v.is("statement") == contradicted) == quoted {
+				t.Errorf("%s, quoted %v, redacted: the statement is %v:\n%s", name, quoted, v.is("statement"), v.lines())
+			}
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ type BootAuthority struct {
 	// LocksDown: what it signs for Linux locks itself down under Secure Boot, as the
 	// review of shim demands of a distribution.
 	LocksDown bool
+	// Rollout: its owner adds it to the variables of machines that are in use, to
+	// replace one that ends, so that a start which gained it is no surprise.
+	Rollout bool
 }
 
 // AuthorityKind says what an authority signs.
@@ -62,6 +65,9 @@ type DBXLevel struct {
 	Name   string // as its publisher names it
 	Date   time.Time
 	Hashes map[[sha256.Size]byte]bool
+	// Superseded are those of Hashes that a complete list of a later level left out:
+	// later levels are met without them.
+	Superseded map[[sha256.Size]byte]bool
 }
 
 // SBATLevel is one of shim's published revocation levels.
@@ -117,10 +123,12 @@ func containsFold(text, part string) bool {
 	return false
 }
 
-// DBXLevelOf returns the newest level of which every hash stands in a list; ok is
-// false when not even the oldest does. newest tells that it is the last there is.
-// Older levels are not asked for: published updates leave out hashes that a newer
-// entry makes needless.
+// DBXLevelOf returns the newest level that a list meets: every hash of it stands
+// there, and every hash of the levels before it but the superseded ones. ok is
+// false when not even the oldest is met. newest tells that it is the last there is.
+//
+// Were older levels not asked for, an owner of the KEK would meet a level of one
+// hash by a list of one hash, which revokes nothing.
 func (b *Boot) DBXLevelOf(hashes iter.Seq[[sha256.Size]byte]) (level DBXLevel, newest, ok bool) {
 	x := b.index
 	if !x.of(b.DBX) {

@@ -38,10 +38,10 @@ func TestDefaultBoot(t *testing.T) {
 	}
 	for hash, want := range map[string]BootAuthority{
 		"e8e95f0733a55e8bad7be0a1413ee23c51fcea64b3c8fa6a786935fddcc71961": {Name: "Microsoft Windows Production PCA 2011", Kind: WindowsCA},
-		"076f1fea90ac29155ebf77c17682f75f1fdd1be196da302dc8461e350a9ae330": {Name: "Windows UEFI CA 2023", Kind: WindowsCA},
+		"076f1fea90ac29155ebf77c17682f75f1fdd1be196da302dc8461e350a9ae330": {Name: "Windows UEFI CA 2023", Kind: WindowsCA, Rollout: true},
 		"48e99b991f57fc52f76149599bff0a58c47154229b9f8d603ac40d3500248507": {Name: "Microsoft Corporation UEFI CA 2011", Kind: UEFICA},
-		"f6124e34125bee3fe6d79a574eaa7b91c0e7bd9d929c1a321178efd611dad901": {Name: "Microsoft UEFI CA 2023", Kind: UEFICA},
-		"3cd3f0309edae228767a976dd40d9f4affc4fbd5218f2e8cc3c9dd97e8ac6f9d": {Name: "Microsoft Corporation KEK 2K CA 2023", Kind: KeyExchange},
+		"f6124e34125bee3fe6d79a574eaa7b91c0e7bd9d929c1a321178efd611dad901": {Name: "Microsoft UEFI CA 2023", Kind: UEFICA, Rollout: true},
+		"3cd3f0309edae228767a976dd40d9f4affc4fbd5218f2e8cc3c9dd97e8ac6f9d": {Name: "Microsoft Corporation KEK 2K CA 2023", Kind: KeyExchange, Rollout: true},
 		"079646974bce09b1f04da67bd722d1fb0947ae4c4010bccdbba52d5b23cbf1a2": {Name: "Debian Secure Boot CA", Kind: DistributionCA, LocksDown: true},
 		"ed1fe72cb9ca31c9af5b757afcd733323d675825032e6ced7fe1ae9eb767998c": {Name: "Canonical Ltd. Master Certificate Authority", Kind: DistributionCA, LocksDown: true},
 	} {
@@ -63,6 +63,41 @@ func TestDefaultBoot(t *testing.T) {
 	}
 	if _, ok := b.Authority([32]byte{1}); ok {
 		t.Error("a stranger is an authority")
+	}
+}
+
+// Exactly Microsoft's CAs of 2023 come to machines in use; one of 2011, of a
+// distribution or of nobody never does.
+func TestRollout(t *testing.T) {
+	want := []string{
+		"076f1fea90ac29155ebf77c17682f75f1fdd1be196da302dc8461e350a9ae330", // Windows UEFI CA 2023
+		"3cd3f0309edae228767a976dd40d9f4affc4fbd5218f2e8cc3c9dd97e8ac6f9d", // KEK 2K CA 2023
+		"e5be3e64c6e66a281457ecdece0d6d0787577aad2a3a0144262c10c14ba8d8f1", // Option ROM UEFI CA 2023
+		"f6124e34125bee3fe6d79a574eaa7b91c0e7bd9d929c1a321178efd611dad901", // UEFI CA 2023
+	}
+	rollout := func(b *Boot) (got []string) {
+		for _, a := range b.Authorities {
+			if a.Rollout {
+				got = append(got, fmt.Sprintf("%x", a.SHA256))
+			}
+		}
+		slices.Sort(got)
+		return got
+	}
+	b := builtIn(t)
+	if got := rollout(b); !slices.Equal(got, want) {
+		t.Errorf("%q, not %q", got, want)
+	}
+	text, err := b.Encode()
+	if err != nil || bytes.Contains(text, []byte(`"rollout":false`)) {
+		t.Fatalf("a rollout that is none is written: %v", err)
+	}
+	again, err := DecodeBoot(text)
+	if err != nil || !slices.Equal(rollout(again), want) {
+		t.Errorf("after a journey: %v", err)
+	}
+	if a, ok := b.Authority([32]byte{1}); ok || a.Rollout {
+		t.Error("a stranger is rolled out")
 	}
 }
 
@@ -135,6 +170,86 @@ func TestDBXLevelOf(t *testing.T) {
 	}
 	if _, _, ok := (&Boot{DBX: []DBXLevel{{Name: "none"}}}).DBXLevelOf(slices.Values([][32]byte{{1}})); ok {
 		t.Error("a level without hashes is met")
+	}
+}
+
+// levelOf is the name of the level that a list meets; "" is none.
+func levelOf(t *testing.T, b *Boot, list map[[32]byte]bool) string {
+	t.Helper()
+	level, newest, ok := b.DBXLevelOf(maps.Keys(list))
+	if ok != (level.Name != "") || newest && level.Name != b.DBX[len(b.DBX)-1].Name {
+		t.Errorf("level %q, newest %v, ok %v", level.Name, newest, ok)
+	}
+	return level.Name
+}
+
+// Whoever writes his own KEK writes his own dbx: no level's hashes alone meet it,
+// nor do all levels but one.
+func TestDBXLevelNeedsThoseBefore(t *testing.T) {
+	b := builtIn(t)
+	all := map[[32]byte]bool{}
+	for i, l := range b.DBX {
+		maps.Copy(all, l.Hashes)
+		if got := levelOf(t, b, l.Hashes); i > 0 && got != "" {
+			t.Errorf("the hashes of %s alone meet %s", l.Name, got)
+		}
+	}
+	before := ""
+	for _, l := range b.DBX {
+		for h := range l.Hashes {
+			left := maps.Clone(all)
+			delete(left, h)
+			want := before
+			if l.Superseded[h] {
+				want = b.DBX[len(b.DBX)-1].Name
+			}
+			if got := levelOf(t, b, left); got != want {
+				t.Fatalf("all but %x of %s meet %q, not %q", h, l.Name, got, want)
+			}
+		}
+		before = l.Name
+	}
+}
+
+// Microsoft's lists of 2025-01-14 and 2026-06-09 had 245 and 288 of the hashes that
+// are here, and are what a machine has that got no other.
+func TestDBXLevelOfShorterLists(t *testing.T) {
+	b := builtIn(t)
+	for _, test := range []struct {
+		until, without string
+		hashes         int
+	}{
+		{"Microsoft 2024-11-01 x64", "", 412 - 16 - 151},
+		{"Microsoft 2026-04-09 x64", "Microsoft 2023-05-01 x64", 439 - 151},
+		{"Microsoft 2023-03-01 x64", "", 220 - 16},
+	} {
+		list := map[[32]byte]bool{}
+		for _, l := range b.DBX {
+			for h := range l.Hashes {
+				if !l.Superseded[h] || test.without != "" && test.without != l.Name {
+					list[h] = true
+				}
+			}
+			if l.Name == test.until {
+				break
+			}
+		}
+		if got := levelOf(t, b, list); len(list) != test.hashes || got != test.until {
+			t.Errorf("%d hashes until %s meet %q", len(list), test.until, got)
+		}
+	}
+	// A level itself is met by nothing less than its hashes.
+	last := b.DBX[6]
+	if last.Name != "Microsoft 2023-05-01 x64" || len(last.Superseded) != len(last.Hashes) {
+		t.Fatalf("%s: %d of %d are superseded", last.Name, len(last.Superseded), len(last.Hashes))
+	}
+	whole := map[[32]byte]bool{}
+	for _, l := range b.DBX[:6] {
+		maps.Copy(whole, l.Hashes)
+	}
+	maps.Copy(whole, last.without(1))
+	if got := levelOf(t, &Boot{DBX: b.DBX[:7]}, whole); got != b.DBX[5].Name {
+		t.Errorf("a hash less than %s meets %q", last.Name, got)
 	}
 }
 
@@ -243,7 +358,7 @@ func TestBootEncode(t *testing.T) {
 const smallBoot = `{"number":20270101,"date":"2027-01-01",` +
 	`"authorities":[{"sha256":"` + hashA + `","name":"A","kind":"windows"}],` +
 	`"test_keys":[{"sha256":"` + hashB + `","source":"S"},{"subject":"DO NOT TRUST","source":"S"}],` +
-	`"dbx":[{"name":"one","date":"2026-01-01","hashes":["` + hashA + `","` + hashB + `"]}],` +
+	`"dbx":[{"name":"one","date":"2026-01-01","hashes":["` + hashA + `","` + hashB + `"],"superseded":["` + hashA + `"]}],` +
 	`"sbat":[{"name":"one","date":"2026-01-01","components":{"grub":2}}],` +
 	`"tpms":[{"manufacturer":"IFX","from":"7.0.0.0","before":"7.62.0.0","cve":"C","text":"T","cap":"tpm-listed"}]}`
 
@@ -257,44 +372,51 @@ func TestDecodeBootRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string][2]string{
-		"a member that is unknown":    {`"dbx":`, `"extra":1,"dbx":`},
-		"a member twice":              {`"dbx":`, `"number":20270102,"dbx":`},
-		"a member in capitals":        {`"number"`, `"Number"`},
-		"a member twice within":       {`"kind":"windows"`, `"kind":"windows","kind":"windows"`},
-		"another order":               {`"name":"A","kind":"windows"`, `"kind":"windows","name":"A"`},
-		"no number":                   {`"number":20270101,`, ``},
-		"number zero":                 {`20270101`, `0`},
-		"a number too large":          {`20270101`, `4503599627370497`},
-		"a negative number":           {`20270101`, `-1`},
-		"a fraction":                  {`20270101`, `1.5`},
-		"no date":                     {`"2027-01-01"`, `""`},
-		"a date that is none":         {`2027-01-01`, `2027-02-30`},
-		"the year nought":             {`"date":"2027-01-01"`, `"date":"0001-01-01"`},
-		"a hash that is short":        {hashA, hashA[1:]},
-		"a hash in capitals":          {hashA, strings.ToUpper(hashA)},
-		"the zero hash":               {`{"sha256":"` + hashA, `{"sha256":"` + strings.Repeat("0", 64)},
-		"a kind that is unknown":      {`"windows"`, `"anybody"`},
-		"an authority without a name": {`"name":"A"`, `"name":""`},
-		"a name for a terminal":       {`"name":"A"`, `"name":"A\u001b[2J"`},
-		"a test key that is trusted":  {`"test_keys":[{"sha256":"` + hashB, `"test_keys":[{"sha256":"` + hashA},
-		"a test key without source":   {`"source":"S"`, `"source":""`},
-		"a subject of one letter":     {`"DO NOT TRUST"`, `"C"`},
-		"both hash and subject":       {`{"subject":`, `{"sha256":"` + hashA + `","subject":`},
-		"a level without hashes":      {`["` + hashA + `","` + hashB + `"]`, `[]`},
-		"hashes out of order":         {`["` + hashA + `","` + hashB + `"]`, `["` + hashB + `","` + hashA + `"]`},
-		"a hash twice":                {`["` + hashA + `","` + hashB + `"]`, `["` + hashA + `","` + hashA + `"]`},
-		"no components":               {`{"grub":2}`, `null`},
-		"generation nought":           {`{"grub":2}`, `{"grub":0}`},
-		"a generation too large":      {`{"grub":2}`, `{"grub":65536}`},
-		"an empty range":              {`"before":"7.62.0.0"`, `"before":"7.0.0.0"`},
-		"a version of three numbers":  {`"7.62.0.0"`, `"7.62.0"`},
-		"a version out of bounds":     {`"7.62.0.0"`, `"7.62.0.65536"`},
-		"a cap that is no level":      {`"tpm-listed"`, `"best"`},
-		"a maker of five letters":     {`"IFX"`, `"IFXXX"`},
-		"a maker with filling":        {`"IFX"`, `"IFX "`},
-		"no list":                     {`"tpms":[{"manufacturer":"IFX","from":"7.0.0.0","before":"7.62.0.0","cve":"C","text":"T","cap":"tpm-listed"}]`, `"tpms":null`},
-		"something behind":            {`"tpm-listed"}]}`, `"tpm-listed"}]}{}`},
-		"cut off":                     {`"tpm-listed"}]}`, `"tpm-listed"}]`},
+		"a member that is unknown":     {`"dbx":`, `"extra":1,"dbx":`},
+		"a member twice":               {`"dbx":`, `"number":20270102,"dbx":`},
+		"a member in capitals":         {`"number"`, `"Number"`},
+		"a member twice within":        {`"kind":"windows"`, `"kind":"windows","kind":"windows"`},
+		"another order":                {`"name":"A","kind":"windows"`, `"kind":"windows","name":"A"`},
+		"no number":                    {`"number":20270101,`, ``},
+		"number zero":                  {`20270101`, `0`},
+		"a number too large":           {`20270101`, `4503599627370497`},
+		"a negative number":            {`20270101`, `-1`},
+		"a fraction":                   {`20270101`, `1.5`},
+		"no date":                      {`"2027-01-01"`, `""`},
+		"a date that is none":          {`2027-01-01`, `2027-02-30`},
+		"the year nought":              {`"date":"2027-01-01"`, `"date":"0001-01-01"`},
+		"a hash that is short":         {hashA, hashA[1:]},
+		"a hash in capitals":           {hashA, strings.ToUpper(hashA)},
+		"the zero hash":                {`{"sha256":"` + hashA, `{"sha256":"` + strings.Repeat("0", 64)},
+		"a kind that is unknown":       {`"windows"`, `"anybody"`},
+		"an authority without a name":  {`"name":"A"`, `"name":""`},
+		"a rollout that is told false": {`"kind":"windows"`, `"kind":"windows","rollout":false`},
+		"a rollout that is no bool":    {`"kind":"windows"`, `"kind":"windows","rollout":"yes"`},
+		"a name for a terminal":        {`"name":"A"`, `"name":"A\u001b[2J"`},
+		"a test key that is trusted":   {`"test_keys":[{"sha256":"` + hashB, `"test_keys":[{"sha256":"` + hashA},
+		"a test key without source":    {`"source":"S"`, `"source":""`},
+		"a subject of one letter":      {`"DO NOT TRUST"`, `"C"`},
+		"both hash and subject":        {`{"subject":`, `{"sha256":"` + hashA + `","subject":`},
+		"a level without hashes":       {`["` + hashA + `","` + hashB + `"]`, `[]`},
+		"hashes out of order":          {`["` + hashA + `","` + hashB + `"]`, `["` + hashB + `","` + hashA + `"]`},
+		"a hash twice":                 {`["` + hashA + `","` + hashB + `"]`, `["` + hashA + `","` + hashA + `"]`},
+		"a superseded stranger":        {`"superseded":["` + hashA, `"superseded":["` + strings.Repeat("c", 64)},
+		"superseded twice":             {`"superseded":["` + hashA + `"`, `"superseded":["` + hashA + `","` + hashA + `"`},
+		"superseded out of order":      {`"superseded":["` + hashA + `"`, `"superseded":["` + hashB + `","` + hashA + `"`},
+		"superseded, and nothing":      {`"superseded":["` + hashA + `"]`, `"superseded":[]`},
+		"superseded null":              {`"superseded":["` + hashA + `"]`, `"superseded":null`},
+		"no components":                {`{"grub":2}`, `null`},
+		"generation nought":            {`{"grub":2}`, `{"grub":0}`},
+		"a generation too large":       {`{"grub":2}`, `{"grub":65536}`},
+		"an empty range":               {`"before":"7.62.0.0"`, `"before":"7.0.0.0"`},
+		"a version of three numbers":   {`"7.62.0.0"`, `"7.62.0"`},
+		"a version out of bounds":      {`"7.62.0.0"`, `"7.62.0.65536"`},
+		"a cap that is no level":       {`"tpm-listed"`, `"best"`},
+		"a maker of five letters":      {`"IFX"`, `"IFXXX"`},
+		"a maker with filling":         {`"IFX"`, `"IFX "`},
+		"no list":                      {`"tpms":[{"manufacturer":"IFX","from":"7.0.0.0","before":"7.62.0.0","cve":"C","text":"T","cap":"tpm-listed"}]`, `"tpms":null`},
+		"something behind":             {`"tpm-listed"}]}`, `"tpm-listed"}]}{}`},
+		"cut off":                      {`"tpm-listed"}]}`, `"tpm-listed"}]`},
 	} {
 		text := strings.Replace(smallBoot, change[0], change[1], 1)
 		if text == smallBoot {

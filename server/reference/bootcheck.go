@@ -71,6 +71,11 @@ func (b *Boot) checkDBX() error {
 		if len(l.Hashes) == 0 || len(l.Hashes) > maxDBXHashes {
 			return fmt.Errorf("dbx level %s has %d hashes, not 1 to %d", quote(l.Name), len(l.Hashes), maxDBXHashes)
 		}
+		for h := range l.Superseded {
+			if !l.Hashes[h] {
+				return fmt.Errorf("dbx level %s: a superseded hash is none of its own", quote(l.Name))
+			}
+		}
 		names[l.Name], last = true, l.Date
 	}
 	return nil

@@ -22,7 +22,7 @@ var bootData []byte
 // builtInBoot reads it once; a Boot is not changed once made.
 var builtInBoot = sync.OnceValues(func() (*Boot, error) { return DecodeBoot(bootData) })
 
-// Limits of a pack; the built-in one has 48 kB.
+// Limits of a pack; the built-in one has 60 kB.
 const (
 	maxBoot       = 4 << 20
 	maxBootList   = 4096
@@ -46,6 +46,7 @@ type (
 		Name      string        `json:"name"`
 		Kind      AuthorityKind `json:"kind"`
 		LocksDown bool          `json:"locks_down,omitempty"`
+		Rollout   bool          `json:"rollout,omitempty"`
 	}
 	testKeyWire struct {
 		SHA256  hexSum `json:"sha256,omitzero"`
@@ -55,7 +56,9 @@ type (
 	dbxWire struct {
 		Name   string   `json:"name"`
 		Date   dayText  `json:"date"`
-		Hashes []hexSum `json:"hashes"` // rising
+		Hashes []hexSum `json:"hashes"` // rising, as is the next
+
+		Superseded []hexSum `json:"superseded,omitempty"` // of Hashes
 	}
 	sbatWire struct {
 		Name       string         `json:"name"`
@@ -120,18 +123,13 @@ func (b *Boot) Encode() ([]byte, error) {
 	}
 	w := bootWire{Number: b.Number, Date: dayText(b.Date)}
 	for _, a := range b.Authorities {
-		w.Authorities = append(w.Authorities, authorityWire{hexSum(a.SHA256), a.Name, a.Kind, a.LocksDown})
+		w.Authorities = append(w.Authorities, authorityWire{hexSum(a.SHA256), a.Name, a.Kind, a.LocksDown, a.Rollout})
 	}
 	for _, k := range b.TestKeys {
 		w.TestKeys = append(w.TestKeys, testKeyWire{hexSum(k.SHA256), k.Subject, k.Source})
 	}
 	for _, l := range b.DBX {
-		hashes := make([]hexSum, 0, len(l.Hashes))
-		for h := range l.Hashes {
-			hashes = append(hashes, hexSum(h))
-		}
-		slices.SortFunc(hashes, compareSums)
-		w.DBX = append(w.DBX, dbxWire{l.Name, dayText(l.Date), hashes})
+		w.DBX = append(w.DBX, dbxWire{l.Name, dayText(l.Date), rising(l.Hashes), rising(l.Superseded)})
 	}
 	for _, l := range b.SBAT {
 		w.SBAT = append(w.SBAT, sbatWire{l.Name, dayText(l.Date), l.Components})
@@ -146,6 +144,31 @@ func (b *Boot) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encoding boot references: %w", err)
 	}
 	return text, nil
+}
+
+// rising puts a set in the order of the wire.
+func rising(set map[[32]byte]bool) []hexSum {
+	sums := make([]hexSum, 0, len(set))
+	for h := range set {
+		sums = append(sums, hexSum(h))
+	}
+	slices.SortFunc(sums, compareSums)
+	return sums
+}
+
+// setOf reads what rising wrote.
+func setOf(sums []hexSum) (map[[32]byte]bool, error) {
+	set := make(map[[32]byte]bool, len(sums))
+	for _, h := range sums {
+		set[h] = true
+	}
+	switch {
+	case !slices.IsSortedFunc(sums, compareSums):
+		return nil, errors.New("hashes are out of order")
+	case len(set) != len(sums):
+		return nil, errors.New("a hash is there twice")
+	}
+	return set, nil
 }
 
 func compareSums(a, b hexSum) int { return bytes.Compare(a[:], b[:]) }
@@ -176,23 +199,18 @@ func (w *bootWire) boot() (*Boot, error) {
 	}
 	b := &Boot{Number: w.Number, Date: time.Time(w.Date)}
 	for _, a := range w.Authorities {
-		b.Authorities = append(b.Authorities, BootAuthority{a.SHA256, a.Name, a.Kind, a.LocksDown})
+		b.Authorities = append(b.Authorities, BootAuthority{a.SHA256, a.Name, a.Kind, a.LocksDown, a.Rollout})
 	}
 	for _, k := range w.TestKeys {
 		b.TestKeys = append(b.TestKeys, TestKey{k.SHA256, k.Subject, k.Source})
 	}
 	for _, l := range w.DBX {
-		if !slices.IsSortedFunc(l.Hashes, compareSums) {
-			return nil, fmt.Errorf("dbx level %s: hashes are out of order", quote(l.Name))
+		hashes, err := setOf(l.Hashes)
+		superseded, err2 := setOf(l.Superseded)
+		if err = errors.Join(err, err2); err != nil {
+			return nil, fmt.Errorf("dbx level %s: %w", quote(l.Name), err)
 		}
-		hashes := make(map[[32]byte]bool, len(l.Hashes))
-		for _, h := range l.Hashes {
-			hashes[h] = true
-		}
-		if len(hashes) != len(l.Hashes) {
-			return nil, fmt.Errorf("dbx level %s: a hash is there twice", quote(l.Name))
-		}
-		b.DBX = append(b.DBX, DBXLevel{l.Name, time.Time(l.Date), hashes})
+		b.DBX = append(b.DBX, DBXLevel{l.Name, time.Time(l.Date), hashes, superseded})
 	}
 	for _, l := range w.SBAT {
 		b.SBAT = append(b.SBAT, SBATLevel{l.Name, time.Time(l.Date), maps.Clone(l.Components)})

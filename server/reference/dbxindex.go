@@ -10,11 +10,14 @@ import (
 type dbxIndex struct {
 	levels []DBXLevel
 	place  map[[sha256.Size]byte]int
-	places [][]int // of each level
+	places []levelPlaces
 }
 
+// levelPlaces are where the hashes of a level are.
+type levelPlaces struct{ all, lasting []int } // lasting: not superseded
+
 func newDBXIndex(levels []DBXLevel) *dbxIndex {
-	x := &dbxIndex{levels: levels, place: map[[sha256.Size]byte]int{}, places: make([][]int, len(levels))}
+	x := &dbxIndex{levels: levels, place: map[[sha256.Size]byte]int{}, places: make([]levelPlaces, len(levels))}
 	for i, l := range levels {
 		for h := range l.Hashes {
 			at, known := x.place[h]
@@ -22,7 +25,10 @@ func newDBXIndex(levels []DBXLevel) *dbxIndex {
 				at = len(x.place)
 				x.place[h] = at
 			}
-			x.places[i] = append(x.places[i], at)
+			x.places[i].all = append(x.places[i].all, at)
+			if !l.Superseded[h] {
+				x.places[i].lasting = append(x.places[i].lasting, at)
+			}
 		}
 	}
 	return x
@@ -34,7 +40,8 @@ func (x *dbxIndex) of(levels []DBXLevel) bool {
 	return x != nil && len(x.levels) == len(levels) && (len(levels) == 0 || &x.levels[0] == &levels[0])
 }
 
-// met returns the newest level of which every hash is in a list; -1: none is.
+// met returns the newest level of which every hash is in a list, and of the levels
+// before it every one that lasts; -1: none is.
 func (x *dbxIndex) met(hashes iter.Seq[[sha256.Size]byte]) int {
 	found := make([]bool, len(x.place))
 	for h := range hashes {
@@ -42,12 +49,16 @@ func (x *dbxIndex) met(hashes iter.Seq[[sha256.Size]byte]) int {
 			found[at] = true
 		}
 	}
-	for i := len(x.places) - 1; i >= 0; i-- {
-		if len(x.places[i]) > 0 && all(found, x.places[i]) {
-			return i
+	newest := -1
+	for i, p := range x.places {
+		switch {
+		case len(p.all) > 0 && all(found, p.all):
+			newest = i
+		case len(p.all) == 0 || !all(found, p.lasting):
+			return newest // no later one can be met
 		}
 	}
-	return -1
+	return newest
 }
 
 func all(found []bool, places []int) bool {

@@ -64,8 +64,8 @@ func (t *Tx) Baselines(device string) ([]*Baseline, error) {
 
 // PutBaseline writes one by device and key, new or known; of a known one FirstSeen
 // stays, and LastSeen does not go back. Of each device the 16 that were seen last
-// stay: to make room those go first that nobody decided on, then refused ones,
-// approved ones last, and never the one that was just written.
+// stay: to make room those go first that drifted, then refused ones, last approved
+// ones and the first, and never the one that was just written.
 //
 // ErrNotFound without the device. ErrStale when it was decided on since it was
 // read: an approval and a refusal are followed only by a later decision. A refusal
@@ -111,9 +111,10 @@ func (t *Tx) putBaseline(n int64, b *Baseline) error {
 		b.DecidedBy, b.Why); err != nil {
 		return err
 	}
-	// Refused ones are behind the undecided, whose number a device can choose.
+	// Refused ones are behind the drifted, whose number a device can choose. So is the
+	// first, which others are measured by until somebody decides: there is but one.
 	_, err := t.exec(`DELETE FROM baselines WHERE id IN (SELECT id FROM baselines WHERE n = ?1 AND digest <> ?2
-		ORDER BY CASE state WHEN 'approved' THEN 2 WHEN 'refused' THEN 1 ELSE 0 END DESC, last_seen DESC, id DESC
+		ORDER BY CASE state WHEN 'approved' THEN 2 WHEN 'new' THEN 2 WHEN 'refused' THEN 1 ELSE 0 END DESC, last_seen DESC, id DESC
 		LIMIT -1 OFFSET ?3)`, n, b.Key[:], keptBaselines-1)
 	return err
 }

@@ -165,7 +165,7 @@ func TestBaselinesOfADeviceAreBounded(t *testing.T) {
 	s, c, _ := booting(t, "a", "quiet")
 	update(t, s, put(aBaseline("quiet", "1", BaselineNew, c.now())))
 	r := rand.New(rand.NewPCG(5, 6))
-	rank := map[BaselineState]int{BaselineRefused: 1, BaselineApproved: 2}
+	rank := map[BaselineState]int{BaselineRefused: 1, BaselineApproved: 2, BaselineNew: 2}
 	states := []BaselineState{BaselineNew, BaselineDrifted, BaselineDrifted, BaselineRefused, BaselineApproved}
 	for i := range 400 {
 		c.advance(time.Second)
@@ -224,6 +224,25 @@ func TestDriftingPushesNoDecisionOut(t *testing.T) {
 	}
 	update(t, s, put(aBaseline("a", "last", BaselineDrifted, c.now().Add(-24*time.Hour))))
 	if got := named(baselines(t, s, "a")); !strings.HasSuffix(got, "yes35 approved, last drifted") || strings.Contains(got, "bad") {
+		t.Error(got)
+	}
+}
+
+// The first start that was seen stays what others are measured by, however often
+// the device starts in other ways: junk does not make room for junk to be the first.
+func TestDriftingPushesTheFirstNotOut(t *testing.T) {
+	s, c, _ := booting(t, "a")
+	update(t, s, put(aBaseline("a", "first", BaselineNew, c.now())))
+	for i := range 50 {
+		c.advance(time.Minute)
+		update(t, s, put(aBaseline("a", fmt.Sprint("junk", i), BaselineDrifted, c.now())))
+	}
+	for i := range 50 {
+		c.advance(time.Minute)
+		update(t, s, put(aBaseline("a", fmt.Sprint("bad", i), BaselineRefused, c.now())))
+	}
+	list := baselines(t, s, "a")
+	if got := named(list); len(list) != keptBaselines || !strings.HasSuffix(got, ", bad35 refused, first new") {
 		t.Error(got)
 	}
 }
