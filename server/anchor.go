@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"muster/attest"
@@ -68,9 +69,10 @@ func (d *device) id() string {
 
 // comeAgain makes a known machine that enrols once more wait. What nobody ever
 // admitted waits on for what it waited for: a second enrolment must not make it one
-// that its owner may readmit.
+// that its owner may readmit, nor a copied disk a laptop that was installed anew.
 func comeAgain(row *store.Device, c *enroll.Candidate) {
-	if row.State == attest.Active || reanchors(row.Cause) || row.Cause == causeReplaced {
+	succeeds := row.State == attest.Pending && row.Predecessor != "" && reanchors(row.Cause)
+	if row.State == attest.Active || reanchors(row.Cause) && !succeeds || row.Cause == causeReplaced {
 		row.Cause, row.CauseText = causeReanchor, "This machine was enrolled before and asks again with a new system key: it was installed anew, or started from another disk."
 		if !row.Keys.EKHash.IsZero() && row.Keys.EKHash != c.EKHash {
 			row.Cause, row.CauseText = causeEKChanged, "The TPM shows another endorsement key than before, as after an update of its firmware."
@@ -100,7 +102,7 @@ func (s *Server) succeed(tx *store.Tx, row *store.Device, e *enroll.Enrolled, be
 	if before.State == attest.Pending && !reanchors(before.Cause) && before.Cause != causeReplaced {
 		return false, nil // never admitted: nothing is taken over from it
 	}
-	if !s.againRate.allow(before.ID) {
+	if !s.againRate.allow("former " + before.ID) { // a copy must not use up the laptop's own
 		return false, tooMany()
 	}
 	full, err := tx.PendingAtLeast(maxQueue)
@@ -129,17 +131,36 @@ func moved(before *store.Device, c *enroll.Candidate, begin *attest.EnrolBegin) 
 	return causeDiskMoved, "This system was enrolled on another machine: its disk was moved, or copied."
 }
 
-// replace ends the device in whose place another was admitted, in the same commit.
+// replace ends the device in whose place another is admitted, in the same commit,
+// before the other is stored. Later changes of the other are no admission. Nobody is
+// admitted in the place of a revoked one, nor where somebody else has it already.
 func replace(tx *store.Tx, by string, row *store.Device) error {
 	if row.Predecessor == "" || row.State != attest.Active {
 		return nil
+	}
+	stored, err := tx.Device(row.ID)
+	if err != nil || stored.State == attest.Active {
+		return err
 	}
 	before, err := tx.Device(row.Predecessor)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	if err != nil || before.State == attest.Revoked || before.Cause == causeReplaced {
+	if err != nil {
 		return err
+	}
+	if before.State == attest.Revoked {
+		return predecessorRevoked()
+	}
+	others, err := tx.Successors(before.ID)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(others, func(d *store.Device) bool { return d.ID != row.ID && d.State == attest.Active }) {
+		return placeTaken()
+	}
+	if before.Cause == causeReplaced {
+		return nil
 	}
 	before.State, before.Cause, before.CauseText = attest.Pending, causeReplaced, "Device "+row.ID+" was admitted in its place."
 	before.ApprovedAt, before.ApprovedBy = time.Time{}, ""
@@ -149,4 +170,14 @@ func replace(tx *store.Tx, by string, row *store.Device) error {
 	return audit(tx, by, "device.replaced", before.ID, struct {
 		By string `json:"by"`
 	}{row.ID})
+}
+
+func predecessorRevoked() error {
+	return refuse(http.StatusForbidden, attest.CodeRevoked, "This laptop was another one before, which was revoked, for ever: its disk was moved or copied.",
+		"Revoke this one, too; another laptop is needed.")
+}
+
+func placeTaken() error {
+	return refuse(http.StatusConflict, "place-taken", "Another laptop was admitted already in the place of the one that this was before: one of the two is a copy.",
+		"Find out which of them is the right one; if it is this one, revoke the other first.")
 }

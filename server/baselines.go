@@ -135,28 +135,19 @@ func prevalence(tx *store.Tx, id, model string, set *verify.BootSet) (map[string
 	return parts, nil
 }
 
-// minKeyPrefix is how many digits of a key name one way to start.
-const minKeyPrefix = 8
+// minKeyPrefix is how many digits of a key name one way to start: as many as nobody
+// makes another start for.
+const minKeyPrefix = 32
 
-// startNamed finds the key that a prefix names, among those of a device; without one
-// the way in which it started the last time.
+// startNamed finds the key that a prefix names, among those of a device. There is no
+// other name: what somebody saw is what is decided, whatever the device did since.
 func (s *Server) startNamed(ctx context.Context, id, prefix string) (key attest.Digest, err error) {
-	d := s.fleet.get(id)
-	if d == nil {
+	if s.fleet.get(id) == nil {
 		return key, store.ErrNotFound
-	}
-	if prefix == "" {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.result == nil || d.result.Boot.SetKey.IsZero() {
-			return key, refuse(http.StatusConflict, "start-none", "It is not known how this device started: no quote came, or its boot log is on its way.",
-				"Wait for its next report, or name one of its earlier ways to start.")
-		}
-		return d.result.Boot.SetKey, nil
 	}
 	prefix = strings.ToLower(prefix)
 	if len(prefix) < minKeyPrefix || len(prefix) > 2*len(key) || strings.Trim(prefix, "0123456789abcdef") != "" {
-		return key, refuse(http.StatusBadRequest, "start-key", "This is no key of a way to start.", "Give at least its first eight hexadecimal digits.")
+		return key, refuse(http.StatusBadRequest, "start-key", "This is no key of a way to start.", "Give the whole key, or at least its first 32 hexadecimal digits.")
 	}
 	found := 0
 	err = s.store.View(ctx, func(tx *store.Tx) error {
@@ -212,8 +203,8 @@ func (s *Server) decideStart(ctx context.Context, by, id, prefix string, approve
 
 // startDecision approves or refuses a way to start.
 type startDecision struct {
-	// Key is at least its first eight hexadecimal digits; empty: the present one.
-	Key string `json:"key,omitempty"`
+	// Key is at least its first 32 hexadecimal digits.
+	Key string `json:"key"`
 	// Everywhere: for all devices that start in the same way and wait.
 	Everywhere bool `json:"everywhere,omitempty"`
 }

@@ -71,8 +71,13 @@ func (f *fixture) detail() server.DeviceView {
 // decides is the administrator's word on how the device started now.
 func (f *fixture) decides(word string) {
 	f.t.Helper()
+	starts := f.detail().Detail.Starts
+	at := slices.IndexFunc(starts, func(one web.Start) bool { return one.Now })
+	if at < 0 {
+		f.t.Fatalf("not known how it started now: %+v", starts)
+	}
 	var done struct{ Devices []string }
-	if err := f.srv.Control("POST", "/devices/"+f.device+"/baselines/"+word, struct{}{}, &done); err != nil || !slices.Equal(done.Devices, []string{f.device}) {
+	if err := f.srv.Control("POST", "/devices/"+f.device+"/baselines/"+word, map[string]string{"key": starts[at].Key}, &done); err != nil || !slices.Equal(done.Devices, []string{f.device}) {
 		f.t.Fatalf("%s: %v %v", word, done.Devices, err)
 	}
 }

@@ -65,7 +65,7 @@ func TestStartsAreListed(t *testing.T) {
 			t.Errorf("%s: now %+v, before %+v", read, now, before)
 		}
 		want := store.Prevalence{Shows: 2, Of: 2}
-		if len(now.Parts) != 6 || now.Parts[verify.ComponentApplications] != want || before.Parts[verify.ComponentApplications] != (store.Prevalence{Of: 2}) {
+		if len(now.Parts) != 7 || now.Parts[verify.ComponentApplications] != want || before.Parts[verify.ComponentApplications] != (store.Prevalence{Of: 2}) {
 			t.Errorf("%s: %+v, before %+v", read, now.Parts, before.Parts)
 		}
 		d := f.s.fleet.get(ids[0])
@@ -91,7 +91,7 @@ func TestStartIsNamed(t *testing.T) {
 	other := f.laptop(nil)
 	f.s.mustUpdate(t, func(tx *store.Tx) error { // two whose keys begin alike
 		for _, last := range []byte{1, 2} {
-			b := &store.Baseline{Device: other, Key: attest.Digest{0xab, 0xab, 0xab, 0xab, last}, Set: []byte(`{}`), State: store.BaselineDrifted, FirstSeen: tx.Now(), LastSeen: tx.Now()}
+			b := &store.Baseline{Device: other, Key: attest.Digest{minKeyPrefix / 2: last}, Set: []byte(`{}`), State: store.BaselineDrifted, FirstSeen: tx.Now(), LastSeen: tx.Now()}
 			if err := tx.PutBaseline(b); err != nil {
 				return err
 			}
@@ -99,10 +99,11 @@ func TestStartIsNamed(t *testing.T) {
 		return nil
 	})
 	for _, test := range []struct{ id, prefix, key, code string }{
-		{id, "", whole, ""}, {id, whole[:8], whole, ""}, {id, strings.ToUpper(whole[:9]), whole, ""}, {id, whole, whole, ""},
-		{id, whole[:7], "", "start-key"}, {id, whole + "0", "", "start-key"}, {id, "zzzzzzzz", "", "start-key"}, {id, "%" + whole[:8], "", "start-key"},
-		{id, "00000000", "", "start-unknown"}, {other, whole[:8], "", "start-unknown"}, {other, "", "", "start-none"},
-		{other, "abababab", "", "start-ambiguous"}, {"nobody", "", "", "not-found"}, {"nobody", whole, "", "not-found"},
+		{id, whole[:32], whole, ""}, {id, strings.ToUpper(whole[:33]), whole, ""}, {id, whole, whole, ""},
+		{id, "", "", "start-key"}, {id, whole[:8], "", "start-key"}, {id, whole[:31], "", "start-key"}, {id, whole + "0", "", "start-key"},
+		{id, strings.Repeat("z", 32), "", "start-key"}, {id, "%" + whole[:32], "", "start-key"},
+		{id, strings.Repeat("0", 32), "", "start-unknown"}, {other, whole[:32], "", "start-unknown"},
+		{other, strings.Repeat("0", 32), "", "start-ambiguous"}, {"nobody", "", "", "not-found"}, {"nobody", whole, "", "not-found"},
 	} {
 		key, err := f.s.startNamed(t.Context(), test.id, test.prefix)
 		if test.code != "" && (codeOfErr(err) != test.code || !key.IsZero()) || test.code == "" && (err != nil || hexOf(key) != test.key) {
@@ -126,7 +127,7 @@ func TestDecideStartEverywhere(t *testing.T) {
 	if _, err := f.s.decideStart(t.Context(), "carol", ids[0], key, false, true); codeOfErr(err) != "start-everywhere" {
 		t.Errorf("refused everywhere: %v", err)
 	}
-	got, err := f.s.decideStart(t.Context(), "carol", ids[0], "", true, true)
+	got, err := f.s.decideStart(t.Context(), "carol", ids[0], key, true, true)
 	if err != nil || !slices.Equal(got, ids[:2]) {
 		t.Fatalf("approved for %v, %v; want %v", got, err, ids[:2])
 	}
@@ -205,7 +206,7 @@ func TestStartsForPrograms(t *testing.T) {
 	p, program := newProgram(t, f.s, "devices:read", "devices:write")
 	path := "/api/v1/devices/" + ids[0] + "/baselines"
 	list := get[apiStart](t, p, path)
-	if len(list) != 2 || list[0].State != "drifted" || !list[0].Now || list[0].Others != 1 || len(list[0].Parts) != 6 || list[0].Parts[0].Component != "firmware" ||
+	if len(list) != 2 || list[0].State != "drifted" || !list[0].Now || list[0].Others != 1 || len(list[0].Parts) != 7 || list[0].Parts[0].Component != "firmware" ||
 		len(list[0].Changes) == 0 || list[0].DecidedAt != nil || list[1].State != "new" || list[1].Changes == nil {
 		t.Fatalf("starts: %+v", list)
 	}
@@ -219,7 +220,8 @@ func TestStartsForPrograms(t *testing.T) {
 	}{
 		"another member":       {path + "/" + key + "/approve", `{"all": true}`, "payload-form", 400},
 		"no key":               {path + "/x/approve", "", "start-key", 400},
-		"another key":          {path + "/00000000/refuse", "", "start-unknown", 404},
+		"too little of a key":  {path + "/" + key[:minKeyPrefix-1] + "/approve", "", "start-key", 400},
+		"another key":          {path + "/" + strings.Repeat("0", minKeyPrefix) + "/refuse", "", "start-unknown", 404},
 		"a device that is not": {"/api/v1/devices/nobody/baselines/" + key + "/approve", "", "not-found", 404},
 	} {
 		if w := p.do("POST", test.path, test.body); w.Code != test.status || codeOf(w) != test.code {
@@ -227,7 +229,7 @@ func TestStartsForPrograms(t *testing.T) {
 		}
 	}
 	f.clock.advance(time.Minute)
-	w := p.do("POST", path+"/"+key[:8]+"/approve", `{"everywhere": true}`)
+	w := p.do("POST", path+"/"+key[:minKeyPrefix]+"/approve", `{"everywhere": true}`)
 	var done struct{ Devices []string }
 	if err := json.Unmarshal(w.Body.Bytes(), &done); w.Code != http.StatusOK || err != nil || !slices.Equal(done.Devices, ids) {
 		t.Fatalf("approve: %d %s", w.Code, w.Body)
@@ -263,7 +265,10 @@ func TestStartsOverControl(t *testing.T) {
 		t.Fatalf("show: %d %s", status, body)
 	}
 	f.clock.advance(time.Minute)
-	if status, body := ask("POST", "/devices/"+ids[0]+"/baselines/approve", `{}`); status != http.StatusOK || !strings.Contains(body, ids[0]) || strings.Contains(body, ids[1]) {
+	if status, body := ask("POST", "/devices/"+ids[0]+"/baselines/approve", `{}`); status != http.StatusBadRequest || !strings.Contains(body, "start-key") {
+		t.Errorf("approve what nobody named: %d %s", status, body)
+	}
+	if status, body := ask("POST", "/devices/"+ids[0]+"/baselines/approve", `{"key":"`+starts[0].Key+`"}`); status != http.StatusOK || !strings.Contains(body, ids[0]) || strings.Contains(body, ids[1]) {
 		t.Errorf("approve: %d %s", status, body)
 	}
 	if status, body := ask("POST", "/devices/"+ids[1]+"/baselines/refuse", `{"everywhere":true}`); status != http.StatusBadRequest || !strings.Contains(body, "start-everywhere") {

@@ -73,7 +73,7 @@ func (a *api) starts() {
 		})
 	type named struct {
 		ID  string `path:"id" doc:"The device's id."`
-		Key string `path:"key" doc:"Of the way to start: at least its first eight hexadecimal digits."`
+		Key string `path:"key" doc:"Of the way to start: the whole key, or at least its first 32 hexadecimal digits."`
 	}
 	type spread struct {
 		Everywhere bool `json:"everywhere,omitempty" doc:"For all devices that start in the same way and wait."`

@@ -153,7 +153,7 @@ func (s *Server) view(d *device, whole bool) DeviceView {
 	}
 	row := &d.row
 	v := DeviceView{
-		Device: registration(row), Name: row.Name, Serial: row.Serial, Cause: row.Cause, CauseText: row.CauseText,
+		Device: s.registered(d).Device, Name: row.Name, Serial: row.Serial, Cause: row.Cause, CauseText: row.CauseText,
 		CompareCode: attest.CompareCode(row.ID, row.Keys.DKID), EnrolledAt: row.CreatedAt, ApprovedBy: row.ApprovedBy,
 		RevokedAt: row.RevokedAt, RevokedWhy: row.RevokedWhy, LastReport: d.hot.IssuedAt, Decision: s.settled(d).told(),
 	}

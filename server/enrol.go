@@ -261,12 +261,16 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 			return err
 		}
 		row.TokenID, row.Class, row.Group, row.Owner = token.ID, token.Class, token.Group, token.Owner
-		if c.Level >= token.MinLevel {
+		level := s.counts(e, begin)
+		if level >= token.MinLevel {
 			row.State, row.ApprovedAt, row.ApprovedBy = attest.Active, tx.Now(), "token "+token.ID
 			return nil
 		}
 		row.Cause, row.CauseText = waits(c)
-		row.CauseText += fmt.Sprintf(" The token asks for %v; this device is %v.", token.MinLevel, c.Level)
+		if level < c.Level {
+			row.Cause, row.CauseText = causeLevel, "The firmware of the device's TPM has a known weakness."
+		}
+		row.CauseText += fmt.Sprintf(" The token asks for %v; this device is %v.", token.MinLevel, level)
 		return nil
 	}
 	if c.Level >= verify.TPMListed {
@@ -295,6 +299,27 @@ func (s *Server) admission(tx *store.Tx, row *store.Device, e *enroll.Enrolled, 
 	}
 	row.Cause, row.CauseText = causeNoToken, "Nothing admitted this device by itself: no token, and its TPM is on no list."
 	return nil
+}
+
+// counts is the level with which a candidate meets a token's demand: a known weakness
+// of its TPM's firmware caps it before its first report is judged (verify.Cap).
+func (s *Server) counts(e *enroll.Enrolled, begin *attest.EnrolBegin) verify.Level {
+	level, refs := e.Candidate.Level, s.bootReferences()
+	if e.Evidence.Measured == nil || refs == nil {
+		return level
+	}
+	row := &store.Device{Level: level, TPM: begin.Identity.TPM}
+	if ek := begin.Identity.EK; ek != nil {
+		row.Keys.EKCertificate = ek.Certificate
+	}
+	for _, weak := range refs.Weak(tpmOf(row).Manufacturer, e.Evidence.Measured.Firmware) {
+		var most verify.Level
+		if err := most.UnmarshalText([]byte(weak.Cap)); err != nil {
+			most = verify.Software // a pack that this program does not understand trusts nothing
+		}
+		level = min(level, most)
+	}
+	return level
 }
 
 func queueFull() error {

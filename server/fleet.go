@@ -122,6 +122,7 @@ func (f *fleet) all() map[string]*device {
 // take makes d what was read or enrolled anew. The caller holds d.mu.
 func (d *device) take(fresh *device) {
 	d.row, d.hot, d.keys, d.result, d.grace, d.bypasses, d.tpm = fresh.row, fresh.hot, fresh.keys, fresh.result, fresh.grace, fresh.bypasses, fresh.tpm
+	d.logKept = false // enrolled anew, it may have named another log
 	d.secret.Store(fresh.secret.Load())
 	d.answers.Store(nil)
 }
@@ -168,17 +169,22 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 	return a
 }
 
-// tpmOf names a device's TPM: by its EK certificate where a vendor's chain vouched
-// for it, else by the maker that the TPM itself named. Vendors write models in one
-// way into certificates and in another into chips.
+// tpmOf names a device's TPM: whole by its EK certificate where a vendor's chain
+// vouched for it, else by its maker alone, as the certificate has it, or the TPM
+// itself. Vendors write models in one way into certificates and in another into
+// chips.
 func tpmOf(row *store.Device) decide.TPM {
-	if row.Level == verify.TPMHardware && len(row.Keys.EKCertificate) > 0 {
-		maker, model, version := passkey.CertifiedTPM(row.Keys.EKCertificate)
-		if maker != "" {
-			return decide.TPM{Manufacturer: maker, Model: model, Firmware: version}
-		}
+	if len(row.Keys.EKCertificate) == 0 {
+		return decide.TPM{Manufacturer: row.TPM.Manufacturer}
 	}
-	return decide.TPM{Manufacturer: row.TPM.Manufacturer}
+	maker, model, version := passkey.CertifiedTPM(row.Keys.EKCertificate)
+	switch {
+	case maker == "":
+		return decide.TPM{Manufacturer: row.TPM.Manufacturer}
+	case row.Level == verify.TPMHardware:
+		return decide.TPM{Manufacturer: maker, Model: model, Firmware: version}
+	}
+	return decide.TPM{Manufacturer: maker}
 }
 
 // pendingReason says why a device waits.
@@ -198,10 +204,17 @@ func (s *Server) registered(d *device) verify.Result {
 		r = *d.result
 	}
 	r.Device = registration(&d.row)
-	if r.Cap != nil {
-		r.Device.Level = min(r.Device.Level, r.Cap.Level)
-	}
+	r.Device.Level = d.level()
 	return r
+}
+
+// level is what a device counts for: less than it enrolled with where its TPM is
+// known to be weak. The caller holds d.mu.
+func (d *device) level() verify.Level {
+	if d.result == nil || d.result.Cap == nil {
+		return d.row.Level
+	}
+	return min(d.row.Level, d.result.Cap.Level)
 }
 
 func registration(row *store.Device) verify.Device {

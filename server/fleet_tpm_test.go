@@ -17,7 +17,7 @@ import (
 )
 
 // A laptop's TPM is named by its EK certificate where a chain vouched for it, and by
-// nothing but the maker otherwise.
+// nothing but the maker otherwise, for which the certificate goes before the chip.
 func TestTPMOf(t *testing.T) {
 	t.Parallel()
 	row := &store.Device{Level: verify.TPMHardware, TPM: attest.TPMInfo{Manufacturer: "INTC", Model: "in its own words", Firmware: "1.2"}}
@@ -28,9 +28,11 @@ func TestTPMOf(t *testing.T) {
 	if got := tpmOf(row); got != (decide.TPM{Manufacturer: "STM", Model: "ST33HTPHAHC0", Firmware: "id:00010102"}) {
 		t.Errorf("by its certificate: %+v", got)
 	}
-	row.Level = verify.TPMUnverified
-	if got := tpmOf(row); got != (decide.TPM{Manufacturer: "INTC"}) {
-		t.Errorf("by a certificate that nobody vouched for: %+v", got)
+	for _, level := range []verify.Level{verify.TPMListed, verify.TPMUnverified} {
+		row.Level = level
+		if got := tpmOf(row); got != (decide.TPM{Manufacturer: "STM"}) {
+			t.Errorf("%v, by a certificate that nobody vouched for: %+v", level, got)
+		}
 	}
 	row.Level, row.Keys.EKCertificate = verify.TPMHardware, []byte("no certificate")
 	if got := tpmOf(row); got != (decide.TPM{Manufacturer: "INTC"}) {

@@ -134,10 +134,13 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 		return nil, err
 	}
 	if old {
-		// What is kept then is written with the next quote; until that it is as judged now.
-		if d.result, _, err = s.rejudge(tx, d); err != nil {
+		// The fleet is not asked: what it approves must be written, which the next
+		// quote does. Until that it is as judged now.
+		in, err := s.bootInput(tx, d, d.result.Boot.LogSHA256, d.result.Boot.PCRs)
+		if err != nil {
 			return nil, err
 		}
+		d.result = verify.Rejudge(d.result, &in)
 	}
 	return d, nil
 }
@@ -324,7 +327,7 @@ func (s *Server) storeChange(tx *store.Tx, by string, row *store.Device, hot *st
 			return err
 		}
 		*row = *stored
-	} else if err := errors.Join(tx.UpdateDevice(row), replace(tx, by, row)); err != nil {
+	} else if err := errors.Join(replace(tx, by, row), tx.UpdateDevice(row)); err != nil {
 		return err
 	}
 	fresh, err := tx.Hot(row.ID)
@@ -446,7 +449,7 @@ func (s *Server) enrolReply(tx *store.Tx, d *device, e *enroll.Enrolled) (reply 
 	}
 	d.grace = s.policy.Load().NextGrace(s.inputs(d, tx.Now()))
 	first := &attest.EnrolReply{
-		Device: d.row.ID, Level: d.row.Level.String(), Secret: d.secret.Load()[:],
+		Device: d.row.ID, Level: d.level().String(), Secret: d.secret.Load()[:],
 		Next: attest.ReportReply{
 			Accepted: ev.Digest, State: d.row.State, Nonce: nonce, NonceS: s.nonceSeconds(),
 			NextS: s.config.ReportEvery, Decision: s.decideFor(d, tx.Now()).told(),

@@ -96,10 +96,10 @@ func (s *Server) openProof(r *http.Request, d *device, submit *attest.LinkSubmit
 	return ev.Link, nil
 }
 
-// quotedFor demands a quote where a report would need one. That the system was
-// started anew since the last one cannot be seen here: DKb does not survive a
-// start, and DK brings a quote (attest.Open). A cleared TPM is a report's to tell.
-// The caller holds d.mu.
+// quotedFor demands a quote where a report would need one, and that it shows the
+// start that was judged: DKb does not survive a start, and DK brings a quote
+// (attest.Open). Another start, a cleared TPM and one whose clock fell are a
+// report's to tell. The caller holds d.mu.
 func (d *device) quotedFor(ev *attest.Evidence, now time.Time) error {
 	if d.row.Keys.Kind != attest.KindTPM {
 		return nil
@@ -107,6 +107,10 @@ func (d *device) quotedFor(ev *attest.Evidence, now time.Time) error {
 	switch {
 	case ev.Cleared:
 		return &attest.Error{Code: attest.ClockBack, Detail: "the TPM was cleared since the last report"}
+	case ev.ClockFell:
+		return &attest.Error{Code: attest.ClockBack, Detail: "the TPM's clock fell since the last report"}
+	case ev.Measured != nil && !d.judged(ev.Measured):
+		return &attest.Error{Code: attest.QuoteNeeded, Detail: "nobody judged this start: a report comes first"}
 	case ev.Measured != nil:
 		return nil
 	case d.hot.Resync:
@@ -115,6 +119,22 @@ func (d *device) quotedFor(ev *attest.Evidence, now time.Time) error {
 		return &attest.Error{Code: attest.QuoteNeeded, Detail: "the last quote is too old"}
 	}
 	return nil
+}
+
+// judged reports whether a quote shows the start that the last judged one showed:
+// by the TPM's count of starts, and by the registers of what was started (TCG PC
+// Client Platform Firmware Profile §2.3.4). The caller holds d.mu.
+func (d *device) judged(m *attest.Measured) bool {
+	if d.result == nil || d.hot.Clock == nil || m.Clock.ResetCount != d.hot.Clock.ResetCount {
+		return false
+	}
+	for _, i := range []uint8{0, 2, 4, 7} {
+		was, before := d.result.Boot.PCRs[i]
+		if is, now := m.PCRs[i]; is != was || now != before {
+			return false
+		}
+	}
+	return true
 }
 
 // linkEnd handles POST /v1/link/end: the laptop's system session was locked or

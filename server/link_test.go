@@ -395,6 +395,7 @@ func TestLinkOfAnotherPerson(t *testing.T) {
 // A TPM device brings a quote where a report would need one.
 func TestLinkQuoteRules(t *testing.T) {
 	now := time.Now()
+	judged := &device{hot: store.Hot{Clock: new(attest.Clock)}, result: new(verify.Result)}
 	for name, c := range map[string]struct {
 		d    *device
 		ev   attest.Evidence
@@ -405,7 +406,9 @@ func TestLinkQuoteRules(t *testing.T) {
 		"old":              {&device{hot: store.Hot{QuotedAt: now.Add(-attest.QuoteEvery)}}, attest.Evidence{}, attest.QuoteNeeded},
 		"never":            {&device{}, attest.Evidence{}, attest.QuoteNeeded},
 		"out of step":      {&device{hot: store.Hot{QuotedAt: now, Resync: true}}, attest.Evidence{}, attest.QuoteNeeded},
-		"old, with one":    {&device{}, attest.Evidence{Measured: new(attest.Measured)}, ""},
+		"old, with one":    {judged, attest.Evidence{Measured: new(attest.Measured)}, ""},
+		"never judged":     {&device{hot: store.Hot{Clock: new(attest.Clock)}}, attest.Evidence{Measured: new(attest.Measured)}, attest.QuoteNeeded},
+		"never quoted":     {&device{result: new(verify.Result)}, attest.Evidence{Measured: new(attest.Measured)}, attest.QuoteNeeded},
 		"cleared, with it": {&device{}, attest.Evidence{Measured: new(attest.Measured), Cleared: true}, attest.ClockBack},
 	} {
 		if c.d.row.Keys.Kind == "" {

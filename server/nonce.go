@@ -82,7 +82,7 @@ func (s *Server) status(_ *http.Request, d *device, _ []byte) (any, error) {
 		return nil, err
 	}
 	a := s.settled(d)
-	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.row.Level.String(), Decision: a.told()}, nil
+	return &attest.Status{Device: d.row.ID, State: d.row.State, Level: d.level().String(), Decision: a.told()}, nil
 }
 
 // bootLog handles POST /v1/log/{digest}: the raw bytes of the log that the last

@@ -86,7 +86,7 @@ func (s *Server) sessionDevice(id string) (session.Device, bool) {
 func (s *Server) standing(d *device) session.Device {
 	a, now := s.settled(d), s.now()
 	return session.Device{
-		ID: d.row.ID, Name: d.row.Name, Owner: d.row.Owner, Class: string(d.row.Class), Level: d.row.Level.String(),
+		ID: d.row.ID, Name: d.row.Name, Owner: d.row.Owner, Class: string(d.row.Class), Level: d.level().String(),
 		Anchor: d.row.Keys.DKID.String(),
 		Active: d.row.State == attest.Active,
 		// The lease runs from the issue of the last statement's nonce, as for decisions.

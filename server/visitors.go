@@ -409,7 +409,7 @@ func (s *Server) linked(st *standing, in *decide.Inputs, who *gateway.Identity) 
 	device := s.inputs(d, in.Now)
 	in.Device, in.HasResult, in.Grace = device.Device, device.HasResult, device.Grace
 	in.DeviceBypasses, in.TPM = device.DeviceBypasses, device.TPM
-	who.Device, who.Level = d.row.ID, d.row.Level.String()
+	who.Device, who.Level = d.row.ID, d.level().String()
 }
 
 // stands reports whether a standing is true still.

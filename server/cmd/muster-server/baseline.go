@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +48,7 @@ func (c *baselineListCmd) Run(ctx context.Context, s *settings) error {
 }
 
 // keyDigits is how much of a key is printed: enough to name it.
-const keyDigits = 12
+const keyDigits = 32
 
 func writeStarts(w io.Writer, starts []web.Start) error {
 	var b strings.Builder
@@ -108,7 +110,7 @@ func printable(text string) string {
 
 type baselineApproveCmd struct {
 	Device     string `arg:"" help:"The device's id."`
-	Key        string `arg:"" optional:"" help:"At least the first eight digits of its key; default: the way in which it started now."`
+	Key        string `arg:"" optional:"" help:"Its key, or at least the first 32 digits; default: the way in which it started now, which is shown."`
 	Everywhere bool   `help:"For all devices that start in the same way and wait."`
 }
 
@@ -118,16 +120,16 @@ func (c *baselineApproveCmd) Run(ctx context.Context, s *settings) error {
 
 type baselineRefuseCmd struct {
 	Device string `arg:"" help:"The device's id."`
-	Key    string `arg:"" optional:"" help:"At least the first eight digits of its key; default: the way in which it started now."`
+	Key    string `arg:"" optional:"" help:"Its key, or at least the first 32 digits; default: the way in which it started now, which is shown."`
 }
 
 func (c *baselineRefuseCmd) Run(ctx context.Context, s *settings) error {
 	return decideStart(ctx, s, c.Device, "refuse", startDecision{Key: c.Key})
 }
 
-// startDecision is what the control socket takes; an empty key is the present one.
+// startDecision is what the control socket takes.
 type startDecision struct {
-	Key        string `json:"key,omitempty"`
+	Key        string `json:"key"`
 	Everywhere bool   `json:"everywhere,omitempty"`
 }
 
@@ -136,11 +138,35 @@ func decideStart(ctx context.Context, s *settings, device, action string, q star
 		var done struct {
 			Devices []string `json:"devices"`
 		}
-		if err := control.Do(ctx, "POST", "/devices/"+url.PathEscape(device)+"/baselines/"+action, q, &done); err != nil {
+		path := "/devices/" + url.PathEscape(device) + "/baselines"
+		if q.Key == "" {
+			var starts []web.Start
+			if err := control.Do(ctx, "GET", path, nil, &starts); err != nil {
+				return err
+			}
+			shown, err := startNow(starts)
+			if err != nil {
+				return err
+			}
+			if err := writeStarts(os.Stdout, []web.Start{*shown}); err != nil {
+				return err
+			}
+			q.Key = shown.Key // whole: the device may start in another way meanwhile
+		}
+		if err := control.Do(ctx, "POST", path+"/"+action, q, &done); err != nil {
 			return err
 		}
 		word := map[string]string{"approve": "Approved", "refuse": "Refused"}[action]
 		_, err := fmt.Printf("%s for %s.\n", word, strings.Join(done.Devices, ", "))
 		return err
 	})
+}
+
+// startNow is the way in which a device started the last time.
+func startNow(starts []web.Start) (*web.Start, error) {
+	at := slices.IndexFunc(starts, func(one web.Start) bool { return one.Now })
+	if at < 0 {
+		return nil, errors.New("it is not known how this device started now; wait for its next report, or name one of its earlier ways to start")
+	}
+	return &starts[at], nil
 }
