@@ -125,12 +125,8 @@ func (s *Server) importMDS(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	pack, err := reference.ImportMDS(body, roots, s.now())
-	var refused *reference.Refusal
-	if errors.As(err, &refused) {
-		return nil, refuse(http.StatusBadRequest, refused.Code, "Nothing was imported: "+refused.Text+".", refused.Fix)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("importing metadata: %w", err)
+		return nil, notImported("metadata", err)
 	}
 	s.metadataMu.Lock()
 	defer s.metadataMu.Unlock()

@@ -34,12 +34,8 @@ func (s *Server) importPack(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	p, signer, err := reference.OpenPack(body, append(signers, &own.PublicKey), s.now())
-	var refused *reference.Refusal
-	if errors.As(err, &refused) {
-		return nil, refuse(http.StatusBadRequest, refused.Code, "Nothing was imported: "+refused.Text+".", refused.Fix)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("importing a pack: %w", err)
+		return nil, notImported("a pack", err)
 	}
 	s.referencesMu.Lock()
 	defer s.referencesMu.Unlock()
@@ -171,4 +167,13 @@ func (s *Server) keep(ctx context.Context, p *reference.Pack, signer string, not
 		return audit(tx, localActor, cmp.Or(note.action, "reference.import"), cmp.Or(note.subject, string(p.Name)), note)
 	})
 	return same, err
+}
+
+// notImported says why nothing was imported: in words where the file is to blame.
+func notImported(what string, err error) error {
+	var refused *reference.Refusal
+	if errors.As(err, &refused) {
+		return refuse(http.StatusBadRequest, refused.Code, "Nothing was imported: "+refused.Text+".", refused.Fix)
+	}
+	return fmt.Errorf("importing %s: %w", what, err)
 }

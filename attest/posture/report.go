@@ -94,6 +94,19 @@ const (
 	Darwin  Platform = "darwin"
 )
 
+// Name is what people call the system.
+func (p Platform) Name() string {
+	switch p {
+	case Linux:
+		return "Linux"
+	case Windows:
+		return "Windows"
+	case Darwin:
+		return "macOS"
+	}
+	return "another system"
+}
+
 // Profile says which claims may leave the laptop.
 type Profile string
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"iter"
 	"time"
 
 	"muster/attest/bootlog"
@@ -213,22 +214,51 @@ func (j *judge) authorities() posture.Claim {
 	return j.say(posture.Yes, "")
 }
 
+// vouching yields what the pack knows of each authority after firmware's own; ok is
+// false for one that it does not know.
+func (j *judge) vouching() iter.Seq2[reference.BootAuthority, bool] {
+	return func(yield func(a reference.BootAuthority, ok bool) bool) {
+		for _, by := range j.a.Authorities.Value {
+			if by.Early {
+				continue
+			}
+			var a reference.BootAuthority
+			ok := false
+			if by.Certificate != nil {
+				a, ok = j.refs.Authority(by.Certificate.SHA256)
+			}
+			if !yield(a, ok) {
+				return
+			}
+		}
+	}
+}
+
 // onlyWindows reports whether Microsoft's own CAs alone vouched for what started
 // after firmware.
 func (j *judge) onlyWindows() bool {
 	n := 0
-	for _, a := range j.a.Authorities.Value {
-		if a.Early {
-			continue
-		}
-		if a.Certificate == nil {
-			return false
-		}
-		known, ok := j.refs.Authority(a.Certificate.SHA256)
-		if !ok || known.Kind != reference.WindowsCA {
+	for a, ok := range j.vouching() {
+		if !ok || a.Kind != reference.WindowsCA {
 			return false
 		}
 		n++
+	}
+	return j.a.Authorities.Known && n > 0
+}
+
+// onlyDistributions reports whether what vouched after firmware were distributions'
+// CAs that suit, at least one, and Microsoft's CA for others, which vouches for their
+// shim. A chain that ends in Windows shows a CA of Windows' besides.
+func (j *judge) onlyDistributions(suits func(reference.BootAuthority) bool) bool {
+	n := 0
+	for a, ok := range j.vouching() {
+		switch {
+		case ok && a.Kind == reference.DistributionCA && suits(a):
+			n++
+		case !ok || a.Kind != reference.UEFICA:
+			return false
+		}
 	}
 	return j.a.Authorities.Known && n > 0
 }
@@ -340,23 +370,7 @@ func (j *judge) bootSecurity(c *BootClaims) posture.Claim {
 // locksDown: behind Microsoft's CA for others, only distributions vouched that lock
 // down, and at least one did.
 func (j *judge) locksDown() bool {
-	n := 0
-	for _, a := range j.a.Authorities.Value {
-		if a.Early {
-			continue
-		}
-		if a.Certificate == nil {
-			return false
-		}
-		known, ok := j.refs.Authority(a.Certificate.SHA256)
-		switch {
-		case ok && known.Kind == reference.DistributionCA && known.LocksDown:
-			n++
-		case !ok || known.Kind != reference.UEFICA:
-			return false
-		}
-	}
-	return n > 0
+	return j.onlyDistributions(func(a reference.BootAuthority) bool { return a.LocksDown })
 }
 
 // chainPCRs must be explained: firmware's code, its drivers, the programs that it

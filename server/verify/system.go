@@ -17,32 +17,10 @@ func system(a *bootlog.Account, refs *reference.Boot, c *BootClaims) posture.Pla
 		return "" // anything may have run after the last one that vouched
 	case j.a.Windows.Known && j.onlyWindows():
 		return posture.Windows
-	case !j.a.Windows.Known && j.onlyDistributions():
+	case !j.a.Windows.Known && j.onlyDistributions(func(reference.BootAuthority) bool { return true }):
 		return posture.Linux
 	}
 	return ""
-}
-
-// onlyDistributions reports whether what vouched after firmware were distributions'
-// CAs, at least one, and Microsoft's CA for others, which vouches for their shim. A
-// chain that ends in Windows shows a CA of Windows' besides.
-func (j *judge) onlyDistributions() bool {
-	n := 0
-	for _, a := range j.a.Authorities.Value {
-		if a.Early {
-			continue
-		}
-		if a.Certificate == nil {
-			return false
-		}
-		switch known, ok := j.refs.Authority(a.Certificate.SHA256); {
-		case ok && known.Kind == reference.DistributionCA:
-			n++
-		case !ok || known.Kind != reference.UEFICA:
-			return false
-		}
-	}
-	return j.a.Authorities.Known && n > 0
 }
 
 // otherSystem finds a laptop that says it runs another system than the one that was
@@ -52,18 +30,6 @@ func (r *Result) otherSystem() {
 	if measured == "" || said == "" || measured == said {
 		return
 	}
-	r.find(FindingContradiction, Contraindicated, "The laptop says that it runs "+systemName(said)+", and "+systemName(measured)+" was measured.",
+	r.find(FindingContradiction, Contraindicated, "The laptop says that it runs "+said.Name()+", and "+measured.Name()+" was measured.",
 		"The system does not tell the truth about how it was started: let the laptop be looked at.")
-}
-
-func systemName(p posture.Platform) string {
-	switch p {
-	case posture.Linux:
-		return "Linux"
-	case posture.Windows:
-		return "Windows"
-	case posture.Darwin:
-		return "macOS"
-	}
-	return "another system"
 }

@@ -216,19 +216,6 @@ func findingFix(f verify.Finding) string {
 	return f.Fix
 }
 
-// platformWords names a system.
-func platformWords(p posture.Platform) string {
-	switch p {
-	case posture.Linux:
-		return "Linux"
-	case posture.Windows:
-		return "Windows"
-	case posture.Darwin:
-		return "macOS"
-	}
-	return "another system"
-}
-
 // tierIcon is how a finding looks.
 func tierIcon(t verify.Tier) string {
 	switch t {

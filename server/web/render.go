@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"muster/attest/posture"
 	"muster/server/people"
 	"muster/server/store"
 )
@@ -64,7 +65,7 @@ func (s *site) functions() template.FuncMap {
 		"spans":    spans,
 		"span":     span,
 		"by":       s.actorWords,
-		"platform": platformWords,
+		"platform": posture.Platform.Name,
 		"tier":     tierIcon,
 		"list":     func(all []string) string { return strings.Join(all, ", ") },
 		"part":     func(name string, data any) part { return part{name, data} },
