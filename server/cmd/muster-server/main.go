@@ -30,7 +30,7 @@ func run(args []string) int {
 		kong.Description("Decides, for each session, from which laptop and in which state it may go on."),
 		kong.Configuration(settingsFile, "/etc/muster/server.json"),
 		kong.DefaultEnvars("MUSTER"), kong.Vars{"data_dir": defaultDataDir()},
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Help(printHelp))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "muster-server:", err)
 		return exitFailed
