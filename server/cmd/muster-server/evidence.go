@@ -31,6 +31,9 @@ func (c *evidenceBootlogCmd) Run() error {
 	if err != nil {
 		return err
 	}
+	if len(log) == 0 {
+		return fmt.Errorf("%s is empty: the firmware kept no log, or the copy failed", c.File)
+	}
 	var pcrs []byte
 	if c.PCRs != "" {
 		if pcrs, err = readFile(c.PCRs, maxPCRValues); err != nil {
