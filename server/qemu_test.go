@@ -164,7 +164,7 @@ func (m *measured) isSound(name string, view server.DeviceView) {
 	if c.BootChain.State == posture.Yes {
 		m.is(name, "boot_security", c.BootSecurity, posture.Yes, "")
 	} else {
-		m.is(name, "boot_security", c.BootSecurity, posture.Unknown, verify.KernelUnknown)
+		m.is(name, "boot_security", c.BootSecurity, posture.Unknown, c.BootChain.Reason)
 	}
 	m.is(name, "secure_boot_keys", c.SecureBootKeys, posture.Yes, "")
 	m.is(name, "boot_authorities", c.Authorities, posture.Yes, "")

@@ -360,7 +360,7 @@ func (j *judge) bootSecurity(c *BootClaims) posture.Claim {
 	case w.Known && w.Value.HVCI.Known && !w.Value.HVCI.Value:
 		return j.say(posture.No, NoHVCI)
 	case c.BootChain.State != yes:
-		return j.say(posture.Unknown, KernelUnknown)
+		return j.say(posture.Unknown, c.BootChain.Reason)
 	case w.Known && w.Value.HVCI.Known, !w.Known && j.locksDown():
 		return j.say(posture.Yes, "")
 	}

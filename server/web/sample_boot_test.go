@@ -72,7 +72,7 @@ func lying(r *verify.Result) {
 	no := posture.Claim{State: posture.No, Reason: posture.SecureBootOff, Source: posture.Measured}
 	r.Boot.Claims.SecureBoot, r.Boot.Claims.BootChain, r.Claims.SecureBoot.Claim = no, no, no
 	r.Boot.Claims.Revocations = posture.Claim{State: posture.No, Reason: verify.DBXOld, Source: posture.Measured}
-	r.Boot.Claims.BootSecurity = posture.Claim{Reason: verify.KernelUnknown}
+	r.Boot.Claims.BootSecurity = posture.Claim{Reason: posture.SecureBootOff}
 	r.Boot.Platform = ""
 	r.Boot.Status[4], r.Boot.Status[8] = "mismatch", "unlogged"
 	r.Boot.State, r.Boot.Reason = posture.No, verify.LogMismatch
