@@ -86,6 +86,15 @@ func TestEvidenceOfATPM(t *testing.T) {
 	})
 	laptop := srv.Laptop("laptop", chip.Setting(), srv.Token(server.TokenRequest{MinLevel: verify.TPMHardware}))
 	id := laptop.Enrol().Device
+
+	// What was decided when it enrolled can be proved at once.
+	enrolled, standings := judgedAgain(t, exported(t, srv, id, "").File, string(chip.Roots()))
+	if !enrolled.Whole() {
+		t.Error("the evidence of an enrolment is not whole")
+	}
+	wantStandings(t, standings, "enrolment-statement=proved decision-statement=proved decision=proved result=proved")
+
+	srv.Restart() // it does not know what was told last: the next statement is a decision
 	laptop.Start()
 	srv.NextReport(id)
 	laptop.Stop()
@@ -97,6 +106,9 @@ func TestEvidenceOfATPM(t *testing.T) {
 	v, standings := judgedAgain(t, out.File, string(chip.Roots()))
 	if !v.Holds || !v.Whole() {
 		t.Error("the evidence does not hold")
+	}
+	if v.Content == enrolled.Content {
+		t.Error("it is the evidence of the enrolment still")
 	}
 	wantStandings(t, standings, `audit-entry=proved registered-keys=proved key-templates=proved level=proved activation=server's-word
 		certified-dk=proved enrolment-statement=proved statement=proved quote=proved decision-statement=proved

@@ -51,9 +51,9 @@ type device struct {
 	logKept bool
 	// seen are digests of the last statements, oldest first; guarded by mu.
 	seen []attest.Digest
-	// audited is the outcome that the audit log has last; guarded by mu.
-	audited    decide.Outcome
-	wasAudited bool
+	// audited is the answer that the audit log has last, and empty as long as that is
+	// not known; guarded by mu.
+	audited string
 
 	secret atomic.Pointer[attest.Digest] // for attest.MAC
 }
@@ -141,7 +141,7 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 	p, in := s.policy.Load(), s.inputs(d, now)
 	s.elevated.saw(d.row.ID, &in)
 	a := &answers{policy: p, at: now, until: now.Add(forever), byApp: make(map[string]*gateway.Answer)}
-	first := true
+	worst := "" // the application of a.worst
 	a.all = p.DecideAll(in)
 	for id, decision := range a.all {
 		// A laptop that asks by itself is judged by what it is: rules about people say
@@ -153,8 +153,8 @@ func (s *Server) decideFor(d *device, now time.Time) *answers {
 			a.until = decision.Until
 		}
 		a.byApp[id] = gateway.NewAnswer(alone, gateway.Identity{Device: d.row.ID, Level: in.Device.Device.Level.String()})
-		if first || decision.Outcome < a.worst.Outcome {
-			a.worst, first = decision, false
+		if worst == "" || decision.Outcome < a.worst.Outcome || decision.Outcome == a.worst.Outcome && id < worst {
+			a.worst, worst = decision, id
 		}
 	}
 	for _, app := range p.Apps() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"muster/attest"
@@ -201,6 +202,7 @@ func (s *Server) seat(fresh *device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.take(fresh)
+	d.audited = fresh.audited
 	s.fleet.own(d.row.ID, d.row.Owner)
 	s.decideFor(d, s.now())
 }
@@ -227,8 +229,7 @@ func (s *Server) missingLog(ctx context.Context, d *device, digest attest.Digest
 
 // storeAccepted writes what an accepted statement changes, in one commit.
 func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *attest.Evidence, submit *attest.ReportSubmit) error {
-	outcome := next.answers.worst.Outcome
-	turned := !d.wasAudited || d.audited != outcome
+	turned := d.audited != next.answers.brief()
 	var report *store.Report
 	if ev.Report != nil || ev.Measured != nil || turned { // what a decision rested on is kept with it
 		var err error
@@ -270,11 +271,21 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 		if !turned {
 			return nil
 		}
-		return audit(tx, "device "+d.row.ID, "decision", d.row.ID, evidence.DecisionRecord{
-			Outcome: outcome.String(), Reasons: codes(next.answers.worst), Report: ev.Digest, Policy: next.answers.policy.Digest(),
-			At: next.answers.at, Grace: next.grace, Bypasses: next.bypasses, TPM: next.tpm, Result: sha256.Sum256(report.Result),
-		})
+		return auditDecision(tx, next.device, next.answers, report)
 	})
+}
+
+// auditDecision writes what was decided of a device upon a statement.
+func auditDecision(tx *store.Tx, d *device, a *answers, on *store.Report) error {
+	return audit(tx, "device "+d.row.ID, "decision", d.row.ID, evidence.DecisionRecord{
+		Outcome: a.worst.Outcome.String(), Reasons: codes(a.worst), Report: on.Digest, Policy: a.policy.Digest(),
+		At: a.at, Grace: d.grace, Bypasses: d.bypasses, TPM: d.tpm, Result: sha256.Sum256(on.Result),
+	})
+}
+
+// brief is what a decision says, without its words.
+func (a *answers) brief() string {
+	return a.worst.Outcome.String() + " " + strings.Join(codes(a.worst), " ")
 }
 
 func codes(d decide.Decision) []string {
@@ -392,9 +403,14 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 	if err := tx.PutEnrolment(finish.request, d.row.ID, reply, tx.Now().Add(keptEnrolments)); err != nil {
 		return nil, err
 	}
-	return reply, audit(tx, "device "+d.row.ID, "device.enrol", d.row.ID, enrolRecord{
+	if err := audit(tx, "device "+d.row.ID, "device.enrol", d.row.ID, enrolRecord{
 		State: d.row.State, Level: d.row.Level, Cause: d.row.Cause, Token: d.row.TokenID, Report: e.Evidence.Digest,
-	})
+	}); err != nil {
+		return nil, err
+	}
+	first := d.answers.Load() // of enrolReply
+	d.audited = first.brief()
+	return reply, auditDecision(tx, d, first, report)
 }
 
 // finishing is the second message of an enrolment as it came.

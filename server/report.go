@@ -302,7 +302,7 @@ func (a *after) become(d *device) {
 	if a.key != nil {
 		d.keys = a.key.with(d.keys)
 	}
-	d.audited, d.wasAudited = a.answers.worst.Outcome, true
+	d.audited = a.answers.brief()
 	d.answers.Store(a.answers)
 }
 
