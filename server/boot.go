@@ -334,7 +334,8 @@ func (s *Server) outdated(tx *store.Tx, id string, r *verify.Result) (bool, erro
 	if r.QuotedAt.IsZero() {
 		return false, nil
 	}
-	if r.Boot.Reason == verify.NotJudged || r.Boot.References != s.bootReferences().Number || r.Boot.SetKey.IsZero() {
+	b := &r.Boot
+	if b.Reason == verify.NotJudged || b.References != s.bootReferences().Number || b.Levels != s.config.BootLevels || b.SetKey.IsZero() {
 		return true, nil
 	}
 	kept, err := tx.Baselines(id)

@@ -296,7 +296,7 @@ func (g *gathering) references(decided *store.Report) error {
 		return fmt.Errorf("reading a kept Result: %w", err)
 	}
 	r := &g.File.References
-	r.Number, r.DBX, r.SBAT = result.Boot.References, g.s.config.BootLevels.DBX, g.s.config.BootLevels.SBAT
+	r.Number, r.DBX, r.SBAT = result.Boot.References, result.Boot.Levels.DBX, result.Boot.Levels.SBAT
 	refs := g.s.bootReferences()
 	if refs.Number != r.Number {
 		return nil

@@ -85,8 +85,10 @@ type Boot struct {
 	Changes []BootChange  `json:"changes,omitempty"`
 	// Set is what SetKey names; nil in a Result that was read from a store.
 	Set *BootSet `json:"-"`
-	// References is the number of the pack that it was judged by.
-	References uint64 `json:"references,omitempty"`
+	// References is the number of the pack that it was judged by, and Levels what was
+	// asked of revocations.
+	References uint64     `json:"references,omitempty"`
+	Levels     BootLevels `json:"levels,omitzero"`
 	// Cleared and ClockFell tell what the TPM's clock showed at the first quote of this
 	// start.
 	Cleared   bool `json:"cleared,omitempty"`
@@ -157,7 +159,7 @@ func (r *Result) judgeBoot(from *BootInput) {
 	if refs == nil {
 		refs = new(reference.Boot)
 	}
-	b.References = refs.Number
+	b.References, b.Levels = refs.Number, in.Levels
 	b.Claim = posture.Claim{Reason: in.Missing, Source: posture.Measured, ObservedAt: r.QuotedAt}
 	b.Status, b.Set, b.SetKey, b.Changes, b.Platform = nil, nil, attest.Digest{}, nil, ""
 	b.Baseline = posture.Claim{Reason: NoQuote, Source: posture.Measured, ObservedAt: r.QuotedAt}

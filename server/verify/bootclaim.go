@@ -39,7 +39,8 @@ type BootClaims struct {
 // BootLevels are how far revocations must have come, by the names of levels in the
 // pack; empty asks for the oldest. A name that the pack lacks is met by nothing.
 type BootLevels struct {
-	DBX, SBAT string
+	DBX  string `json:"dbx,omitempty"`
+	SBAT string `json:"sbat,omitempty"`
 }
 
 // Reasons of boot claims that are unknown; the first ones as bootlog has them.
