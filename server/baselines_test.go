@@ -65,7 +65,7 @@ func TestStartsAreListed(t *testing.T) {
 			t.Errorf("%s: now %+v, before %+v", read, now, before)
 		}
 		want := store.Prevalence{Shows: 2, Of: 2}
-		if len(now.Parts) != 7 || now.Parts[verify.ComponentApplications] != want || before.Parts[verify.ComponentApplications] != (store.Prevalence{Of: 2}) {
+		if len(now.Parts) != 8 || now.Parts[verify.ComponentApplications] != want || before.Parts[verify.ComponentApplications] != (store.Prevalence{Of: 2}) {
 			t.Errorf("%s: %+v, before %+v", read, now.Parts, before.Parts)
 		}
 		d := f.s.fleet.get(ids[0])
@@ -206,7 +206,7 @@ func TestStartsForPrograms(t *testing.T) {
 	p, program := newProgram(t, f.s, "devices:read", "devices:write")
 	path := "/api/v1/devices/" + ids[0] + "/baselines"
 	list := get[apiStart](t, p, path)
-	if len(list) != 2 || list[0].State != "drifted" || !list[0].Now || list[0].Others != 1 || len(list[0].Parts) != 7 || list[0].Parts[0].Component != "firmware" ||
+	if len(list) != 2 || list[0].State != "drifted" || !list[0].Now || list[0].Others != 1 || len(list[0].Parts) != 8 || list[0].Parts[0].Component != "firmware" ||
 		len(list[0].Changes) == 0 || list[0].DecidedAt != nil || list[1].State != "new" || list[1].Changes == nil {
 		t.Fatalf("starts: %+v", list)
 	}

@@ -37,6 +37,9 @@ func (s *Server) bootInput(tx *store.Tx, d *device, named attest.Digest, quoted 
 	}
 	log, _, err := tx.BootLog(named)
 	if errors.Is(err, store.ErrNotFound) {
+		if d.result != nil && d.result.Boot.Overdue(s.now()) {
+			in.Missing = verify.NoBootLog
+		}
 		return in, nil
 	}
 	if err != nil {
@@ -87,16 +90,15 @@ func (s *Server) appraise(tx *store.Tx, d *device, in verify.Input) (r *verify.R
 	return r, start, err
 }
 
-// rejudge judges the boot evidence of the last quote once more.
-func (s *Server) rejudge(tx *store.Tx, d *device) (r *verify.Result, start *start, err error) {
-	b := &d.result.Boot
-	in, err := s.bootInput(tx, d, b.LogSHA256, b.PCRs)
+// rejudge judges the boot evidence in a Result of a device once more.
+func (s *Server) rejudge(tx *store.Tx, d *device, last *verify.Result) (r *verify.Result, start *start, err error) {
+	in, err := s.bootInput(tx, d, last.Boot.LogSHA256, last.Boot.PCRs)
 	if err != nil {
 		return nil, nil, err
 	}
-	r = verify.Rejudge(d.result, &in)
+	r = verify.Rejudge(last, &in)
 	if start, err = s.started(tx, d, r, &in); err == nil && start != nil && start.again {
-		r = verify.Rejudge(d.result, &in)
+		r = verify.Rejudge(last, &in)
 	}
 	return r, start, err
 }
@@ -105,6 +107,7 @@ func (s *Server) rejudge(tx *store.Tx, d *device) (r *verify.Result, start *star
 type start struct {
 	baseline store.Baseline
 	fleet    store.FleetValues
+	admitted bool // the device is: what others wait for nobody needs to hear of
 	fresh    bool // it was never seen before, and others were
 	kept     bool // the store has it as it is
 	again    bool // the fleet approved it: judge once more
@@ -119,14 +122,16 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 	if r.Boot.Set == nil {
 		return nil, nil
 	}
-	set, err := json.Marshal(r.Boot.Set)
-	if err != nil {
+	st := &start{changes: r.Boot.Changes, expected: r.Boot.Expected(), laptop: d.row.Name, baseline: store.Baseline{
+		Device: d.row.ID, Key: r.Boot.SetKey, State: store.BaselineNew, FirstSeen: tx.Now(), LastSeen: tx.Now(),
+	}}
+	st.admitted = d.row.State == attest.Active
+	r.Boot.Set.Model = modelOf(r)
+	if err := st.takeOver(tx, r); err != nil {
 		return nil, err
 	}
-	st := &start{changes: r.Boot.Changes, expected: r.Boot.Expected(), laptop: d.row.Name, baseline: store.Baseline{
-		Device: d.row.ID, Key: r.Boot.SetKey, Set: set, State: store.BaselineNew, FirstSeen: tx.Now(), LastSeen: tx.Now(),
-	}}
-	if err := st.takeOver(tx, r); err != nil {
+	var err error
+	if st.baseline.Set, err = json.Marshal(r.Boot.Set); err != nil {
 		return nil, err
 	}
 	st.fleet = store.FleetValues{Device: d.row.ID, Model: modelOf(r), Counts: counts(r)}
@@ -134,7 +139,7 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 		st.fleet.Values = append(st.fleet.Values, store.BootValue{Component: name, Value: value})
 	}
 	slices.SortFunc(st.fleet.Values, func(a, b store.BootValue) int { return strings.Compare(a.Component, b.Component) })
-	if st.baseline.State == store.BaselineDrifted {
+	if st.baseline.State == store.BaselineDrifted && st.admitted {
 		if err := s.askFleet(tx, d, st, r, in); err != nil {
 			return nil, err
 		}
@@ -170,13 +175,19 @@ func (st *start) takeOver(tx *store.Tx, r *verify.Result) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	at := verify.Decided(asSeen(kept), r.Boot.Set)
+	seen := asSeen(kept)
+	at := verify.Decided(seen, r.Boot.Set)
 	switch {
 	case at >= 0:
 		same := kept[at]
+		was := seen[at].Set.Model
+		if was != "" {
+			r.Boot.Set.Model = was
+		}
 		st.baseline.State, st.baseline.FirstSeen = same.State, same.FirstSeen
 		st.baseline.DecidedAt, st.baseline.DecidedBy, st.baseline.Why = same.DecidedAt, same.DecidedBy, same.Why
-		st.kept = slices.ContainsFunc(kept, func(b *store.Baseline) bool { return b.Key == st.baseline.Key && b.State == same.State })
+		st.kept = slices.ContainsFunc(kept, func(b *store.Baseline) bool { return b.Key == st.baseline.Key && b.State == same.State }) &&
+			was == r.Boot.Set.Model
 	case len(kept) > 0:
 		st.baseline.State, st.fresh = store.BaselineDrifted, true
 	}
@@ -188,14 +199,11 @@ func (s *Server) askFleet(tx *store.Tx, d *device, st *start, r *verify.Result, 
 	if r.Boot.Claims.BootChain.State != posture.Yes || r.Tier == verify.Contraindicated || st.fleet.Model == "" {
 		return nil
 	}
-	// The model is the report's word: one that changes it with its start does not
-	// choose the fleet that approves it.
-	was, err := tx.FleetValues(d.row.ID)
-	if err != nil || was.Model != st.fleet.Model {
-		if errors.Is(err, store.ErrNotFound) {
-			err = nil
-		}
-		return err
+	// The model is the report's word: what counts is what it was when the start that
+	// this one is compared with was first seen, so that nobody chooses the fleet that
+	// approves them.
+	if like := verify.Like(in.Seen, r.Boot.Set); like == nil || like.Model != st.fleet.Model {
+		return nil
 	}
 	var why []string
 	changed := make(map[string]bool)
@@ -260,7 +268,7 @@ func (s *Server) keepStart(tx *store.Tx, st *start) error {
 	if err := tx.SetFleetValues(&st.fleet); err != nil {
 		return err
 	}
-	if !st.fresh && !st.again {
+	if !st.admitted || !st.fresh && !st.again {
 		return nil
 	}
 	record := driftRecord{Set: st.baseline.Key, State: st.baseline.State, Why: st.baseline.Why}
@@ -292,7 +300,7 @@ func (s *Server) judgeAgain(ctx context.Context, d *device) error {
 	var r *verify.Result
 	var st *start
 	err := s.store.View(ctx, func(tx *store.Tx) (err error) { // comparing with the fleet reads much
-		r, st, err = s.rejudge(tx, d)
+		r, st, err = s.rejudge(tx, d, d.result)
 		return err
 	})
 	if err == nil && st != nil && !st.kept {

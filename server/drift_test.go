@@ -113,22 +113,27 @@ func (f *drifting) laptop(change func(*store.Device)) string {
 	return row.ID
 }
 
-// starts has a laptop bring a quote of a start, and returns what is made of it.
+// starts has a laptop bring a quote of a start and its log, and returns what is made
+// of them.
 func (f *drifting) starts(id string, from realStart, model string) *verify.Result {
 	f.t.Helper()
-	now := f.s.now()
-	report := &posture.Report{Platform: posture.Linux, CollectedAt: now, BootID: now.String(), Claims: posture.Unfilled(now, posture.NotCollected)}
-	report.Claims.Hardware.State, report.Claims.Hardware.Detail = posture.Yes, posture.Hardware{Vendor: "Vendor", Model: model}
 	packed, err := store.PackBootLog(from.log)
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.s.mustUpdate(f.t, func(tx *store.Tx) error { return tx.AddBootLog(id, packed) })
+	return f.quotes(id, from.pcrs, sha256.Sum256(from.log), model)
+}
+
+// quotes has a laptop bring a quote of values that names a log.
+func (f *drifting) quotes(id string, values attest.PCRs, named attest.Digest, model string) *verify.Result {
+	f.t.Helper()
+	now := f.s.now()
+	report := &posture.Report{Platform: posture.Linux, CollectedAt: now, BootID: now.String(), Claims: posture.Unfilled(now, posture.NotCollected)}
+	report.Claims.Hardware.State, report.Claims.Hardware.Detail = posture.Yes, posture.Hardware{Vendor: "Vendor", Model: model}
 	d := f.s.fleet.get(id)
 	f.s.mustUpdate(f.t, func(tx *store.Tx) error {
-		if err := tx.AddBootLog(id, packed); err != nil {
-			return err
-		}
-		ev := &attest.Evidence{IssuedAt: now, Report: report, Measured: &attest.Measured{PCRs: from.pcrs, LogSHA: sha256.Sum256(from.log)}}
+		ev := &attest.Evidence{IssuedAt: now, Report: report, Measured: &attest.Measured{PCRs: values, LogSHA: named}}
 		r, st, err := f.s.appraise(tx, d, verify.Input{Device: registration(&d.row), Evidence: ev, Last: d.result, ReceivedAt: now})
 		if err != nil {
 			return err
@@ -142,7 +147,7 @@ func (f *drifting) starts(id string, from realStart, model string) *verify.Resul
 		if err != nil {
 			return err
 		}
-		hot.IssuedAt, hot.QuotedAt, hot.Log = now, now, sha256.Sum256(from.log)
+		hot.IssuedAt, hot.QuotedAt, hot.Log = now, now, named
 		d.hot = *hot
 		return errors.Join(f.s.keepStart(tx, st), tx.AddReport(id, stored), tx.PutHot(&d.hot))
 	})

@@ -268,6 +268,11 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 				return err
 			}
 		}
+		if ev.ClockFell {
+			if err := audit(tx, "device "+d.row.ID, "device.tpm-clock-fell", d.row.ID, next.hot.Clock); err != nil {
+				return err
+			}
+		}
 		if !turned {
 			return nil
 		}

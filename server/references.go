@@ -42,14 +42,18 @@ func (s *Server) bootReferences() *reference.Boot {
 func (s *Server) referencesChanged() { s.judgeAll(context.Background()) }
 
 // loadReferences puts the kept packs into use. What cannot be read, or is gone
-// with a restored backup, never widens trust: boots are judged by what the program
-// brings, and no CA vouches for a TPM while it is not known which were denied.
+// with a restored backup, never widens trust: while it is not known what they held,
+// no start is good, unless the program brings a newer pack, and no CA vouches for a
+// TPM.
 func (s *Server) loadReferences(ctx context.Context) error {
 	switch boot, err := s.keptBoot(ctx); {
 	case err == nil:
 		s.bootRefs.Store(boot)
 	case errors.Is(err, errPack):
-		s.log.Error("kept boot references cannot be used; those of the program are", "error", err)
+		s.log.Error("kept boot references cannot be used; until they are imported again no start is good", "error", err)
+		if err := s.nothingBoots(ctx); err != nil {
+			return err
+		}
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
@@ -66,6 +70,16 @@ func (s *Server) loadReferences(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// nothingBoots puts a pack into use that vouches for nothing, under the number of the
+// one that is lost: an older one of the program's does not take its place.
+func (s *Server) nothingBoots(ctx context.Context) error {
+	return s.store.View(ctx, func(tx *store.Tx) error {
+		numbers, err := tx.Packs()
+		s.bootRefs.Store(&reference.Boot{Number: numbers[string(reference.PackBoot)]})
+		return err
+	})
 }
 
 // useEKPack joins a pack with the roots of the settings.

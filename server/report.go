@@ -283,12 +283,21 @@ func (s *Server) advance(ctx context.Context, d *device, ev *attest.Evidence, ke
 	}
 	in := verify.Input{Device: registration(&d.row), Evidence: ev, Last: d.result, Cloned: hot.Resyncs >= clonedAfter, ReceivedAt: now}
 	var err error
-	if ev.Measured == nil { // nothing of the store is needed
+	switch overdue := d.result != nil && d.result.Boot.Reason == verify.NotJudged && d.result.Boot.Overdue(now); {
+	case ev.Measured != nil:
+		err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+			next.result, next.start, err = s.appraise(tx, d, in)
+			return err
+		})
+	case overdue: // the log did not come
+		err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+			next.result, next.start, err = s.rejudge(tx, d, verify.Appraise(in))
+			return err
+		})
+	default: // nothing of the store is needed
 		next.result = verify.Appraise(in)
-	} else if err = s.store.View(ctx, func(tx *store.Tx) (err error) {
-		next.result, next.start, err = s.appraise(tx, d, in)
-		return err
-	}); err != nil {
+	}
+	if err != nil {
 		return nil, err
 	}
 	next.grace = s.policy.Load().NextGrace(s.inputs(next.device, now))

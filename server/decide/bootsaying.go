@@ -78,9 +78,9 @@ func bootSayings() map[string]sentences {
 			anywhere: "Turn the verification on again, and restart.",
 		},
 		"boot_no_debug": {
-			no:       "This laptop was started so that it can be debugged, or takes test signatures.",
+			no:       "This laptop was started so that it can be debugged, takes test signatures, or runs in safe mode.",
 			unknown:  "It could not be told whether this laptop can be debugged.",
-			windows:  "Turn debugging and test signing off: `bcdedit /debug off`, `bcdedit /bootdebug off`, `bcdedit /set testsigning off`; then restart.",
+			windows:  "Turn debugging, test signing and safe mode off: `bcdedit /debug off`, `bcdedit /bootdebug off`, `bcdedit /set testsigning off`, `bcdedit /deletevalue safeboot`; then restart.",
 			darwin:   noMacBoot,
 			anywhere: "Turn off debugging in firmware and system, and restart.",
 		},
@@ -101,7 +101,7 @@ func partOfChain(own posture.Reason) string {
 		return "boot_revocations"
 	case verify.ShimOff:
 		return "shim_verified"
-	case verify.FirmwareDebug, verify.SystemDebug, verify.TestSigning:
+	case verify.FirmwareDebug, verify.SystemDebug, verify.TestSigning, verify.SafeMode, verify.SetupSystem:
 		return "boot_no_debug"
 	case verify.LogMismatch, verify.LogIncomplete:
 		return bootClaim
@@ -126,6 +126,8 @@ func whyBoot(own posture.Reason) string {
 		return "firmware measured nothing of its own"
 	case verify.KernelUnknown:
 		return "nothing that was measured says so"
+	case verify.OwnerKeys:
+		return "the kernel may take modules by keys that were enrolled on this laptop"
 	case verify.NotLogged:
 		return "the boot log does not say it"
 	case verify.FirmwareFailed:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"muster/attest"
 	"muster/attest/bootlog"
@@ -52,6 +53,7 @@ const (
 	FindingRefused       = "boot-refused"
 	FindingResumed       = "resumed-through-reset"
 	FindingWeakTPM       = "tpm-weak"
+	FindingDMA           = "dma-protection-off"
 )
 
 // Boot says how far the boot evidence goes. Its claim is the server's: yes only
@@ -63,8 +65,11 @@ type Boot struct {
 	PCR7 attest.Digest `json:"pcr7,omitzero"`
 	// PCRs are the quoted values, kept also where no log explains them.
 	PCRs attest.PCRs `json:"pcrs,omitempty"`
-	// LogSHA256 names the log that came with the quote.
-	LogSHA256 attest.Digest `json:"log_sha256,omitzero"`
+	// LogSHA256 names the log that came with the quote. AwaitedSince is the time of the
+	// first quote since which no log came that was named; zero when it is here, or none
+	// is named.
+	LogSHA256    attest.Digest `json:"log_sha256,omitzero"`
+	AwaitedSince time.Time     `json:"awaited_since,omitzero"`
 	// Clock and Firmware are of the last quote; BootID of the report beside it.
 	Clock    *attest.Clock `json:"clock,omitempty"`
 	Firmware string        `json:"firmware,omitempty"` // hexadecimal
@@ -96,6 +101,8 @@ type Boot struct {
 	// Resumed tells that the machine was reset while its system went on
 	// (hibernation), and started in another way than before.
 	Resumed bool `json:"resumed,omitempty"`
+	// DMAOff tells that firmware measured that protection against DMA was turned off.
+	DMAOff bool `json:"dma_off,omitempty"`
 }
 
 // Cap is why a device counts for less than it enrolled with.
@@ -138,12 +145,22 @@ type BootInput struct {
 	Seen []SeenSet
 }
 
+// logMay is how long after a quote its log may come: until then boots are neither
+// good nor bad, and after it they are judged as without a log. Whoever names logs
+// that never come is no better off than with none.
+const logMay = 10 * time.Minute
+
+// Overdue reports whether a named log should have come by now.
+func (b *Boot) Overdue(now time.Time) bool {
+	return !b.AwaitedSince.IsZero() && now.Sub(b.AwaitedSince) > logMay
+}
+
 // quoted takes over what a quote states.
 func (b *Boot) quoted(m *attest.Measured, bootID string) {
 	clock, last := m.Clock, *b
 	*b = Boot{
 		PCR7: m.PCRs[7], PCRs: m.PCRs, LogSHA256: m.LogSHA, Clock: &clock,
-		BootID: bootID, Firmware: strconv.FormatUint(m.Firmware, 16),
+		BootID: bootID, Firmware: strconv.FormatUint(m.Firmware, 16), AwaitedSince: last.AwaitedSince,
 	}
 	if last.Clock != nil && last.Clock.ResetCount == clock.ResetCount {
 		b.Cleared, b.ClockFell = last.Cleared, last.ClockFell
@@ -161,7 +178,7 @@ func (r *Result) judgeBoot(from *BootInput) {
 	}
 	b.References, b.Levels = refs.Number, in.Levels
 	b.Claim = posture.Claim{Reason: in.Missing, Source: posture.Measured, ObservedAt: r.QuotedAt}
-	b.Status, b.Set, b.SetKey, b.Changes, b.Platform = nil, nil, attest.Digest{}, nil, ""
+	b.Status, b.Set, b.SetKey, b.Changes, b.Platform, b.DMAOff = nil, nil, attest.Digest{}, nil, "", false
 	b.Baseline = posture.Claim{Reason: NoQuote, Source: posture.Measured, ObservedAt: r.QuotedAt}
 	switch {
 	case r.QuotedAt.IsZero():
@@ -176,11 +193,18 @@ func (r *Result) judgeBoot(from *BootInput) {
 		whole := explained(in.Account)
 		b.State, b.Reason = whole.State, whole.Reason
 	}
+	switch {
+	case b.LogSHA256.IsZero(), in.Account != nil, in.Missing == LogUnreadable:
+		b.AwaitedSince = time.Time{}
+	case b.AwaitedSince.IsZero():
+		b.AwaitedSince = r.QuotedAt
+	}
 	if r.QuotedAt.IsZero() || in.Account == nil {
 		b.Claims = noBoot(r.QuotedAt, b.Reason)
 	} else {
 		b.Claims = judgeBoot(in.Account, refs, in.Levels, r.QuotedAt)
 		b.Platform = system(in.Account, refs, &b.Claims)
+		b.DMAOff = in.Account.DMAProtection.Known && !in.Account.DMAProtection.Value
 		b.Status = make(map[uint8]string, len(b.PCRs))
 		for i := range b.PCRs {
 			if int(i) < len(in.Account.PCRs) {
@@ -219,13 +243,7 @@ func (b *Boot) compareRaw(seen []SeenSet) {
 // compare finds the set among those that were seen. The nearest approved one, or
 // else the first, is what a new one differs from.
 func (b *Boot) compare(seen []SeenSet, refs *reference.Boot) {
-	var like *SeenSet
-	for i := range seen {
-		k := &seen[i]
-		if like == nil && k.Set != nil && !k.Set.Same(b.Set) && (k.State == BaselineApproved || k.State == BaselineFirst) {
-			like = k
-		}
-	}
+	like := Like(seen, b.Set)
 	at := Decided(seen, b.Set)
 	switch {
 	case at >= 0:
@@ -245,11 +263,22 @@ func (b *Boot) compare(seen []SeenSet, refs *reference.Boot) {
 		b.Baseline.State, b.Baseline.Reason = no, BootDrifted
 	}
 	if like != nil {
-		b.Changes = b.Set.Changes(like.Set, refs)
+		b.Changes = b.Set.Changes(like, refs)
 	}
 	if b.Baseline.Reason == BootDrifted && b.Expected() {
 		b.Baseline.State, b.Baseline.Reason = yes, BootExpected
 	}
+}
+
+// Like returns the start that another one is compared with: the last that was
+// approved, or else the first; nil for none.
+func Like(seen []SeenSet, set *BootSet) *BootSet {
+	for _, k := range seen {
+		if k.Set != nil && !k.Set.Same(set) && (k.State == BaselineApproved || k.State == BaselineFirst) {
+			return k.Set
+		}
+	}
+	return nil
 }
 
 // Decided returns which of the sets that were seen before decides of one: of all
@@ -300,6 +329,10 @@ func (r *Result) bootFindings() {
 	}
 	if r.Cap != nil {
 		r.find(FindingWeakTPM, Warning, "The TPM's firmware has a known weakness ("+r.Cap.CVE+"): "+r.Cap.Text, "Update the firmware of the laptop and of its TPM.")
+	}
+	if b.DMAOff {
+		r.find(FindingDMA, Warning, "Firmware started with its protection against direct memory access turned off: a device at a port can read and write memory.",
+			"Turn on the protection (Kernel DMA protection, IOMMU, VT-d) in the firmware's settings, and restart.")
 	}
 	if b.Resumed {
 		r.find(FindingResumed, Warning, "The laptop was reset under a running system and started in another way than before.", "Shut it down and start it again.")
@@ -436,7 +469,7 @@ func (r *Result) asReported(from *Result) {
 
 func bootFinding(code string) bool {
 	switch code {
-	case FindingBootLog, FindingContradiction, FindingDrift, FindingDriftExpected, FindingRefused, FindingResumed, FindingWeakTPM:
+	case FindingBootLog, FindingContradiction, FindingDrift, FindingDriftExpected, FindingRefused, FindingResumed, FindingWeakTPM, FindingDMA:
 		return true
 	}
 	return false

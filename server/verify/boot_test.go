@@ -169,11 +169,18 @@ func TestBadBoots(t *testing.T) {
 		"debugger of a resume": {windows, func(a account) {
 			a.Windows.Value.Resumed, a.Windows.Value.KernelDebug = true, bootlog.Fact[bool]{Reason: bootlog.OfEarlierStart}
 		}, "boot_no_debug", posture.Unknown, BootEarlier},
+		"safe mode":               {windows, func(a account) { a.Windows.Value.SafeMode = known(true) }, "boot_no_debug", no, SafeMode},
+		"setup environment":       {windows, func(a account) { a.Windows.Value.WinPE = known(true) }, "boot_no_debug", no, SetupSystem},
 		"no HVCI":                 {windows, func(a account) { a.Windows.Value.HVCI.Value = false }, "boot_security", no, NoHVCI},
 		"HVCI not told":           {windows, func(a account) { a.Windows.Value.HVCI = bootlog.Fact[bool]{} }, "boot_security", posture.Unknown, KernelUnknown},
 		"HVCI while debugged":     {windows, func(a account) { a.Windows.Value.KernelDebug.Value = true }, "boot_security", posture.Unknown, SystemDebug},
 		"kernel of a lax signer":  {good, func(a account) { a.Authorities.Value[1].Certificate = cert("lax distribution") }, "boot_security", posture.Unknown, KernelUnknown},
 		"kernel signed by no one": {good, func(a account) { a.Authorities.Value = a.Authorities.Value[:1] }, "boot_security", posture.Unknown, KernelUnknown},
+		"a key of the owner's":    {good, func(a account) { a.MOK = keys("distribution", "owner") }, "boot_security", posture.Unknown, OwnerKeys},
+		"key of a lax signer":     {good, func(a account) { a.MOK = keys("lax distribution") }, "boot_security", posture.Unknown, OwnerKeys},
+		"a hash of the owner's":   {good, func(a account) { a.MOK.Value.Hashes = 1 }, "boot_security", posture.Unknown, OwnerKeys},
+		"a key that is not read":  {good, func(a account) { a.MOK.Value.Others = 1 }, "boot_security", posture.Unknown, OwnerKeys},
+		"keys not told":           {good, func(a account) { a.MOK = bootlog.Fact[bootlog.Keys]{Reason: bootlog.Unbound} }, "boot_security", posture.Unknown, OwnerKeys},
 		"kernel, shim off":        {good, func(a account) { a.MOKOff.Value = true }, "boot_security", posture.Unknown, ShimOff},
 		"kernel, no Secure Boot":  {good, func(a account) { a.SecureBoot.Value = false }, "boot_security", posture.Unknown, posture.SecureBootOff},
 		"PCR 0 differs":           {good, func(a account) { a.PCRs[0] = bootlog.Mismatch }, "boot_chain", no, LogMismatch},

@@ -25,11 +25,11 @@ type BootClaims struct {
 	// ShimVerified: shim verified what it started, or was not used; the machine's
 	// owner did not turn it off.
 	ShimVerified posture.Claim `json:"shim_verified"`
-	// NoDebug: neither firmware nor the system can be debugged, and Windows does not
-	// run with test signatures.
+	// NoDebug: neither firmware nor the system can be debugged, and Windows runs as
+	// itself: without test signatures, not in safe mode, not as a setup environment.
 	NoDebug posture.Claim `json:"boot_no_debug"`
 	// BootSecurity: the running kernel defends itself (Linux: lockdown by its
-	// authority; Windows: HVCI).
+	// authority, and no keys of the machine's owner; Windows: HVCI).
 	BootSecurity posture.Claim `json:"boot_security"`
 	// BootChain: the log explains firmware, boot programs and policy, and all of the
 	// above but BootSecurity holds.
@@ -57,6 +57,9 @@ const (
 	LogUnexplained = posture.Reason(bootlog.NotReplayed)
 	// KernelUnknown: nothing that was measured says how the kernel defends itself.
 	KernelUnknown posture.Reason = "kernel-not-measured"
+	// OwnerKeys: shim's list may hold keys by which the kernel takes modules that its
+	// maker did not sign (mokutil, DKMS).
+	OwnerKeys posture.Reason = "owner-keys"
 )
 
 // Reasons of boot claims that are no.
@@ -72,6 +75,8 @@ const (
 	SystemDebug      posture.Reason = "system-debug"
 	TestSigning      posture.Reason = "test-signing"
 	NoHVCI           posture.Reason = "hvci-off"
+	SafeMode         posture.Reason = "safe-mode"
+	SetupSystem      posture.Reason = "setup-environment"
 )
 
 // JudgeBoot turns what a log says, as far as PCR values confirm it, into claims. at
@@ -334,6 +339,10 @@ func (j *judge) noDebug() posture.Claim {
 		return j.say(posture.No, SystemDebug)
 	case w.Known && (isYes(w.Value.TestSigning) || isYes(w.Value.DriverSigningOff)):
 		return j.say(posture.No, TestSigning)
+	case w.Known && isYes(w.Value.WinPE):
+		return j.say(posture.No, SetupSystem)
+	case w.Known && isYes(w.Value.SafeMode):
+		return j.say(posture.No, SafeMode)
 	case !j.a.UEFIDebug.Known:
 		return j.unknown(j.a.UEFIDebug.Reason)
 	case !w.Known && w.Reason != bootlog.NotLogged:
@@ -351,7 +360,8 @@ func (j *judge) noDebug() posture.Claim {
 func isYes(f bootlog.Fact[bool]) bool { return f.Known && f.Value }
 
 // bootSecurity: for Windows what its loader measured of HVCI; for Linux, that every
-// program was signed by CAs whose kernels lock themselves down under Secure Boot.
+// program was signed by CAs whose kernels lock themselves down under Secure Boot,
+// and that shim has no other key: such a kernel takes modules by the owner's keys.
 // The second says what the signer promised, not what the kernel does now. Both need
 // the whole chain: a program that measures nothing, signed by a CA for others, could
 // write the rest of PCR 7 as it likes, and is kept out by revocations and PCR 4.
@@ -362,10 +372,25 @@ func (j *judge) bootSecurity(c *BootClaims) posture.Claim {
 		return j.say(posture.No, NoHVCI)
 	case c.BootChain.State != yes:
 		return j.say(posture.Unknown, c.BootChain.Reason)
-	case w.Known && w.Value.HVCI.Known, !w.Known && j.locksDown():
+	case w.Known && w.Value.HVCI.Known:
 		return j.say(posture.Yes, "")
+	case w.Known || !j.locksDown():
+		return j.say(posture.Unknown, KernelUnknown)
+	case !j.a.MOK.Known || !j.onlyMakers(&j.a.MOK.Value):
+		return j.say(posture.Unknown, OwnerKeys)
 	}
-	return j.say(posture.Unknown, KernelUnknown)
+	return j.say(posture.Yes, "")
+}
+
+// onlyMakers reports whether all of shim's list are keys of distributions whose
+// kernels lock themselves down.
+func (j *judge) onlyMakers(keys *bootlog.Keys) bool {
+	for _, c := range keys.Certificates {
+		if a, ok := j.refs.Authority(c.SHA256); !ok || a.Kind != reference.DistributionCA || !a.LocksDown {
+			return false
+		}
+	}
+	return keys.Hashes+keys.Others == 0
 }
 
 // locksDown: behind Microsoft's CA for others, only distributions vouched that lock

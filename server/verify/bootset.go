@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"muster/attest"
 	"muster/attest/bootlog"
@@ -20,14 +21,18 @@ type BootSet struct {
 	Raw [3]attest.Digest `json:"raw"`
 	// Explained tells that the members below are known.
 	Explained bool `json:"explained"`
-	// PK, KEK and DB are the keys, sorted; applications and authorities in the order
+	// PK, KEK, DB and MOK are the keys, sorted; applications and authorities in the order
 	// of first use, each once.
 	Policy       Policy `json:"policy,omitzero"`
 	PK           []Part `json:"pk,omitempty"`
 	KEK          []Part `json:"kek,omitempty"`
 	DB           []Part `json:"db,omitempty"`
+	MOK          []Part `json:"mok,omitempty"` // shim's list of the owner's keys
 	Applications []Part `json:"applications,omitempty"`
 	Authorities  []Part `json:"authorities,omitempty"`
+	// Model is what the laptop called itself when it was first seen to start so. It is
+	// not compared.
+	Model string `json:"model,omitempty"`
 }
 
 // Policy is what firmware and shim enforced at a start, as far as the log says it.
@@ -86,13 +91,20 @@ const (
 	ComponentPK           = "pk"
 	ComponentKEK          = "kek"
 	ComponentDB           = "db"
+	ComponentMOK          = "mok"
 	ComponentApplications = "applications"
 	ComponentAuthorities  = "authorities"
 	ComponentRaw          = "raw"
 )
 
-// maxParts bounds one member of a set; a longer one is not explained.
-const maxParts = 256
+// What a store keeps of a set is bounded: one that would not fit as JSON is not
+// explained. Each part takes partSize beside its name.
+const (
+	maxParts = 128
+	maxName  = 120
+	maxSet   = 14 << 10
+	partSize = 100
+)
 
 // bootSet makes the set of one start.
 func bootSet(pcrs attest.PCRs, a *bootlog.Account) *BootSet {
@@ -100,35 +112,60 @@ func bootSet(pcrs attest.PCRs, a *bootlog.Account) *BootSet {
 	if a == nil || explained(a).State != yes || !a.PK.Known || !a.KEK.Known || !a.DB.Known || !a.Applications.Known || !a.Authorities.Known {
 		return s
 	}
-	apps := make([]Part, 0, len(a.Applications.Value))
+	full := *s
+	full.Explained, full.Policy = true, policyOf(a)
+	full.PK, full.KEK, full.DB = keyParts(&a.PK.Value), keyParts(&a.KEK.Value), keyParts(&a.DB.Value)
+	full.MOK = ownerParts(a, pcrs)
 	for _, app := range a.Applications.Value {
-		if len(app.Digest) != sha256.Size {
+		if len(app.Digest) != sha256.Size || len(full.Applications) > maxParts {
 			return s
 		}
-		apps = once(apps, Part{attest.Digest(app.Digest), app.Path})
+		full.Applications = once(full.Applications, attest.Digest(app.Digest), app.Path)
 	}
-	authorities := make([]Part, 0, len(a.Authorities.Value))
 	for _, by := range a.Authorities.Value {
-		part := Part{by.Hash, "a program by its own hash"}
-		if by.Certificate != nil {
-			part = Part{by.Certificate.SHA256, by.Certificate.Subject}
+		if len(full.Authorities) > maxParts {
+			return s
 		}
-		authorities = once(authorities, part)
+		if by.Certificate != nil {
+			full.Authorities = once(full.Authorities, by.Certificate.SHA256, by.Certificate.Subject)
+		} else {
+			full.Authorities = once(full.Authorities, by.Hash, "a program by its own hash")
+		}
 	}
-	pk, kek, db := keyParts(&a.PK.Value), keyParts(&a.KEK.Value), keyParts(&a.DB.Value)
-	if max(len(apps), len(authorities), len(pk), len(kek), len(db)) > maxParts {
+	parts, size := 0, 0
+	for _, list := range full.members() {
+		parts += len(list)
+		for _, p := range list {
+			escaped := strings.Count(p.Name, `"`) + strings.Count(p.Name, `\`) + 5*(strings.Count(p.Name, "<")+strings.Count(p.Name, ">")+strings.Count(p.Name, "&"))
+			size += partSize + len(p.Name) + escaped
+		}
+	}
+	if parts > maxParts || size > maxSet {
 		return s
 	}
-	s.Policy = policyOf(a)
-	s.Explained, s.PK, s.KEK, s.DB, s.Applications, s.Authorities = true, pk, kek, db, apps, authorities
-	return s
+	return &full
 }
 
-func once(list []Part, p Part) []Part {
-	if slices.ContainsFunc(list, func(q Part) bool { return q.Digest == p.Digest }) {
+// once adds a member. Its name is foreign text, for people alone.
+func once(list []Part, digest attest.Digest, name string) []Part {
+	if slices.ContainsFunc(list, func(p Part) bool { return p.Digest == digest }) {
 		return list
 	}
-	return append(list, p)
+	return append(list, Part{digest, printable(name)})
+}
+
+// printable cuts what does not belong into a line, and the line.
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r > 0xffff || r == utf8.RuneError || r == '\u2028' || r == '\u2029' {
+			return -1
+		}
+		return r
+	}, text)
+	if len(text) > maxName {
+		text = strings.ToValidUTF8(text[:maxName], "") + "…"
+	}
+	return text
 }
 
 // keyParts lists a variable's certificates; what is no certificate stands for the
@@ -136,13 +173,25 @@ func once(list []Part, p Part) []Part {
 func keyParts(k *bootlog.Keys) []Part {
 	var list []Part
 	for _, c := range k.Certificates {
-		list = once(list, Part{c.SHA256, c.Subject})
+		list = once(list, c.SHA256, c.Subject)
 	}
 	if k.Hashes+k.Others > 0 {
-		list = once(list, Part{k.SHA256, "entries that are no certificates"})
+		list = once(list, k.SHA256, "entries that are no certificates")
 	}
 	slices.SortFunc(list, func(a, b Part) int { return strings.Compare(string(a.Digest[:]), string(b.Digest[:])) })
 	return list
+}
+
+// ownerParts lists the keys of shim's list. One that the log does not show stands
+// for itself by its register; Windows has that register for other things.
+func ownerParts(a *bootlog.Account, pcrs attest.PCRs) []Part {
+	switch {
+	case a.Windows.Known:
+		return nil
+	case a.MOK.Known:
+		return keyParts(&a.MOK.Value)
+	}
+	return []Part{{pcrs[14], "keys that the log does not show (PCR 14)"}}
 }
 
 // Components are the parts of a set, each as one digest.
@@ -166,7 +215,7 @@ func (s *BootSet) Components() map[string]attest.Digest {
 
 func (s *BootSet) members() map[string][]Part {
 	return map[string][]Part{
-		ComponentPK: s.PK, ComponentKEK: s.KEK, ComponentDB: s.DB,
+		ComponentPK: s.PK, ComponentKEK: s.KEK, ComponentDB: s.DB, ComponentMOK: s.MOK,
 		ComponentApplications: s.Applications, ComponentAuthorities: s.Authorities,
 	}
 }
@@ -181,7 +230,7 @@ func (s *BootSet) Key() attest.Digest {
 	return hashOf("set", all)
 }
 
-var componentOrder = [...]string{ComponentFirmware, ComponentPolicy, ComponentPK, ComponentKEK, ComponentDB, ComponentApplications, ComponentAuthorities, ComponentRaw}
+var componentOrder = [...]string{ComponentFirmware, ComponentPolicy, ComponentPK, ComponentKEK, ComponentDB, ComponentMOK, ComponentApplications, ComponentAuthorities, ComponentRaw}
 
 // ComponentNames are all of them, in the order in which they are told.
 func ComponentNames() []string {
@@ -305,27 +354,16 @@ func ComponentTitle(component string) string {
 
 func title(component string) string {
 	return map[string]string{
-		ComponentPK: "the platform key", ComponentKEK: "the key-exchange keys", ComponentDB: "the allowed signers (db)",
+		ComponentPK: "the platform key", ComponentKEK: "the key-exchange keys", ComponentDB: "the allowed signers (db)", ComponentMOK: "the owner's keys (shim)",
 		ComponentApplications: "the boot programs", ComponentAuthorities: "the signers of boot programs",
 	}[component]
 }
 
-const maxLabel = 120
-
-// label is for people: a name out of a log is foreign text.
+// label is for people.
 func (p Part) label() string {
 	short := hex.EncodeToString(p.Digest[:6])
-	name := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r > 0xffff {
-			return -1
-		}
-		return r
-	}, p.Name)
-	if len(name) > maxLabel {
-		name = strings.ToValidUTF8(name[:maxLabel], "") + "…"
-	}
-	if name == "" {
+	if p.Name == "" {
 		return short + "…"
 	}
-	return name + " (" + short + "…)"
+	return printable(p.Name) + " (" + short + "…)"
 }

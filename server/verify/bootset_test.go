@@ -34,6 +34,8 @@ func TestSetKeys(t *testing.T) {
 		"kek":          setOf(func(a account) { a.KEK = keys("kek", "more") }, nil),
 		"db":           setOf(func(a account) { a.DB = keys("windows 2011") }, nil),
 		"db hashes":    setOf(func(a account) { a.DB.Value.Hashes = 1 }, nil),
+		"mok":          setOf(func(a account) { a.MOK = keys("distribution") }, nil),
+		"mok not told": setOf(func(a account) { a.MOK = bootlog.Fact[bootlog.Keys]{} }, nil),
 		"applications": setOf(func(a account) { a.Applications.Value[1].Digest = slices.Repeat([]byte{2}, 32) }, nil),
 		"one more": setOf(func(a account) {
 			a.Applications.Value = append(a.Applications.Value, bootlog.Application{Digest: slices.Repeat([]byte{3}, 32)})
@@ -47,6 +49,17 @@ func TestSetKeys(t *testing.T) {
 		if len(other.Changes(base, references())) == 0 {
 			t.Errorf("%s: nothing is said of what changed", name)
 		}
+	}
+	hidden := func(value byte) *BootSet {
+		return setOf(func(a account) { a.MOK = bootlog.Fact[bootlog.Keys]{Reason: bootlog.Unbound} }, attest.PCRs{0: {1}, 4: {4}, 7: {7}, 14: {value}})
+	}
+	if hidden(1).Key() == hidden(2).Key() {
+		t.Error("two lists of keys that the log does not show are the same")
+	}
+	w := windows()
+	w.MOK = bootlog.Fact[bootlog.Keys]{}
+	if list := bootSet(attest.PCRs{14: {1}}, w).MOK; list != nil {
+		t.Errorf("what Windows has in shim's register counts as keys: %+v", list)
 	}
 	named := setOf(func(a account) {
 		a.Applications.Value[0].Path = "elsewhere"

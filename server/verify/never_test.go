@@ -287,3 +287,75 @@ func TestForgedVouching(t *testing.T) {
 		}
 	}
 }
+
+// Root enrols a key in shim's list, by which the kernel of a distribution takes
+// modules: PCR 14 alone moves. It is drift, and the kernel's protection is not shown
+// any more.
+func TestOwnersKey(t *testing.T) {
+	for _, name := range []string{"sb-shim-grub", "d13-sb-shim-grub"} {
+		log, pcrs := load(t, name)
+		refs, err := reference.DefaultBoot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := *refs
+		copied.DBX = references().DBX // which any dbx meets
+		a, missing := ReadLog(log, pcrs, nil)
+		if missing != "" {
+			t.Fatal(missing)
+		}
+		if c := JudgeBoot(a, &copied, noon); c.BootSecurity.State != yes {
+			t.Fatalf("%s: boot_security is %v (%s)", name, c.BootSecurity.State, c.BootSecurity.Reason)
+		}
+		l, err := bootlog.Parse(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v [32]byte
+		other := bytes.Clone(log)
+		for i, replaced := 0, false; i < len(l.Events); i++ {
+			e := &l.Events[i]
+			d := l.Digest(e, bootlog.SHA256)
+			if e.PCR != 14 || d == nil {
+				continue
+			}
+			if !replaced {
+				list := sha256.Sum256([]byte("shim's certificate, and another"))
+				other = bytes.Replace(other, d, list[:], 1)
+				d, replaced = list[:], true
+			}
+			v = sha256.Sum256(append(v[:], d...))
+		}
+		moved := make(attest.PCRs)
+		for i, x := range pcrs {
+			moved[i] = x
+		}
+		moved[14] = v
+		b, missing := ReadLog(other, moved, nil)
+		if missing != "" || b.PCRs[14] != bootlog.Match {
+			t.Fatalf("%s: PCR 14 is %v, %s", name, b.PCRs[14], missing)
+		}
+		if c := JudgeBoot(b, &copied, noon); c.BootSecurity.State != posture.Unknown || c.BootSecurity.Reason != OwnerKeys || c.BootChain.State != yes {
+			t.Errorf("%s: boot_security is %v (%s), chain %v", name, c.BootSecurity.State, c.BootSecurity.Reason, c.BootChain.State)
+		}
+		now, before := bootSet(moved, b), bootSet(pcrs, a)
+		if changes := now.Changes(before, refs); now.Same(before) || len(changes) == 0 || changes[0].Component != ComponentMOK || changes[0].Expected {
+			t.Errorf("%s: changes %+v", name, changes)
+		}
+	}
+}
+
+// Firmware that says that DMA protection was off is a finding, which goes with the
+// next start.
+func TestDMAOffIsTold(t *testing.T) {
+	a := good()
+	a.DMAProtection = known(false)
+	r := appraise(measured(a))
+	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == FindingDMA }) {
+		t.Errorf("findings %+v", r.Findings)
+	}
+	whole := BootInput{Account: good(), References: references()}
+	if r := Rejudge(r, &whole); slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == FindingDMA }) {
+		t.Errorf("after another start: %+v", r.Findings)
+	}
+}
