@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -27,7 +28,8 @@ const (
 	causeDiskMoved = "disk-moved"
 	// causeTPMGone: the system is known and has no TPM to sign with any more.
 	causeTPMGone = "tpm-gone"
-	// causeReplaced: another device was admitted in this one's place.
+	// causeReplaced: another device was admitted in this one's place. It stays when this
+	// one enrols again: its owner may not take the place back, only an approver.
 	causeReplaced = "replaced"
 )
 
@@ -39,6 +41,11 @@ func reanchors(cause string) bool {
 		return true
 	}
 	return false
+}
+
+// newcomer reports whether a device waits in another's place and was never admitted.
+func newcomer(d *store.Device) bool {
+	return d.Cause == causeTPMChanged || d.Cause == causeDiskMoved || d.Cause == causeTPMGone
 }
 
 // anchorFixes tell the person at the laptop what to do.
@@ -68,11 +75,11 @@ func (d *device) id() string {
 }
 
 // comeAgain makes a known machine that enrols once more wait. What nobody ever
-// admitted waits on for what it waited for: a second enrolment must not make it one
-// that its owner may readmit, nor a copied disk a laptop that was installed anew.
+// admitted, and what was replaced, waits on for what it waited for: a second enrolment
+// must not make it one that its owner may readmit, nor a copied disk a laptop that was
+// installed anew.
 func comeAgain(row *store.Device, c *enroll.Candidate) {
-	succeeds := row.State == attest.Pending && row.Predecessor != "" && reanchors(row.Cause)
-	if row.State == attest.Active || reanchors(row.Cause) && !succeeds || row.Cause == causeReplaced {
+	if row.State == attest.Active || reanchors(row.Cause) && !newcomer(row) {
 		row.Cause, row.CauseText = causeReanchor, "This machine was enrolled before and asks again with a new system key: it was installed anew, or started from another disk."
 		if !row.Keys.EKHash.IsZero() && row.Keys.EKHash != c.EKHash {
 			row.Cause, row.CauseText = causeEKChanged, "The TPM shows another endorsement key than before, as after an update of its firmware."
@@ -82,27 +89,49 @@ func comeAgain(row *store.Device, c *enroll.Candidate) {
 	row.ApprovedAt, row.ApprovedBy = time.Time{}, ""
 }
 
+// maxLine bounds how far line goes back: no laptop changes its anchor as often.
+const maxLine = 100
+
+// line lists a device and those that its system was before, nearest first; none for no
+// device. One whose end is not found is an error, which denies: somebody may have
+// revoked what is not seen.
+func line(tx *store.Tx, id string) (list []*store.Device, err error) {
+	for id != "" {
+		d, err := tx.Device(id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil, fmt.Errorf("device %s, which another one was before, is not stored", id)
+		case err != nil:
+			return nil, err
+		case len(list) == maxLine:
+			return nil, fmt.Errorf("device %s was at least %d others before", list[0].ID, maxLine)
+		}
+		list, id = append(list, d), d.Predecessor
+	}
+	return list, nil
+}
+
 // succeed makes a new device wait that shows the state of a known one on another
 // TPM, whatever it brought: the known one goes on until somebody admits this in its
 // place. It reports whether there is such a one.
 func (s *Server) succeed(tx *store.Tx, row *store.Device, e *enroll.Enrolled, begin *attest.EnrolBegin) (bool, error) {
-	if e.Session.Previous == "" {
-		return false, nil
-	}
-	before, err := tx.Device(e.Session.Previous)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
+	former, err := line(tx, e.Session.Previous)
+	if err != nil || len(former) == 0 {
 		return false, err
 	}
-	if before.State == attest.Revoked {
+	if slices.ContainsFunc(former, isRevoked) {
 		return false, store.ErrRevoked // its disk in another machine is still its disk
 	}
+	before := former[0]
 	if before.State == attest.Pending && !reanchors(before.Cause) && before.Cause != causeReplaced {
 		return false, nil // never admitted: nothing is taken over from it
 	}
-	if !s.againRate.allow("former " + before.ID) { // a copy must not use up the laptop's own
+	// A copy of a copy asks for the place that the copy asks for.
+	place := before
+	for i := 1; i < len(former) && newcomer(place); i++ {
+		place = former[i]
+	}
+	if !s.againRate.allow("former " + place.ID) { // a copy must not use up the laptop's own
 		return false, tooMany()
 	}
 	full, err := tx.PendingAtLeast(maxQueue)
@@ -113,10 +142,12 @@ func (s *Server) succeed(tx *store.Tx, row *store.Device, e *enroll.Enrolled, be
 		return false, queueFull()
 	}
 	row.State, row.Predecessor = attest.Pending, before.ID
-	row.Class, row.Group, row.Owner = before.Class, before.Group, before.Owner
-	row.Cause, row.CauseText = moved(before, e.Candidate, begin)
+	row.Class, row.Group, row.Owner = place.Class, place.Group, place.Owner
+	row.Cause, row.CauseText = moved(place, e.Candidate, begin)
 	return true, nil
 }
+
+func isRevoked(d *store.Device) bool { return d.State == attest.Revoked }
 
 // moved says how a known system comes to be on another TPM. Labels are the
 // laptop's word, so they only choose between two words for the same: pending.
@@ -131,45 +162,59 @@ func moved(before *store.Device, c *enroll.Candidate, begin *attest.EnrolBegin) 
 	return causeDiskMoved, "This system was enrolled on another machine: its disk was moved, or copied."
 }
 
-// replace ends the device in whose place another is admitted, in the same commit,
-// before the other is stored. Later changes of the other are no admission. Nobody is
-// admitted in the place of a revoked one, nor where somebody else has it already.
+// replace ends all that a device was before when it is admitted, in the same commit,
+// before it is stored. Later changes of it are no admission. Of all that were one
+// system only one is active: nobody is admitted who was a revoked one before, nor while
+// one is active that it was not, whether that came after it or from the same.
 func replace(tx *store.Tx, by string, row *store.Device) error {
-	if row.Predecessor == "" || row.State != attest.Active {
+	if row.State != attest.Active {
 		return nil
 	}
 	stored, err := tx.Device(row.ID)
 	if err != nil || stored.State == attest.Active {
 		return err
 	}
-	before, err := tx.Device(row.Predecessor)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
+	before, err := line(tx, stored.Predecessor)
 	if err != nil {
 		return err
 	}
-	if before.State == attest.Revoked {
+	if slices.ContainsFunc(before, isRevoked) {
 		return predecessorRevoked()
 	}
-	others, err := tx.Successors(before.ID)
+	first := row.ID
+	if len(before) > 0 {
+		first = before[len(before)-1].ID
+	}
+	active, err := tx.ActiveSince(first)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(others, func(d *store.Device) bool { return d.ID != row.ID && d.State == attest.Active }) {
-		return placeTaken()
+	for _, d := range active {
+		if !slices.ContainsFunc(before, func(b *store.Device) bool { return b.ID == d.ID }) {
+			return placeTaken()
+		}
 	}
-	if before.Cause == causeReplaced {
+	for _, d := range before {
+		if err := putOut(tx, by, d, row.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putOut makes a device wait in whose place another is admitted.
+func putOut(tx *store.Tx, by string, d *store.Device, successor string) error {
+	if d.Cause == causeReplaced {
 		return nil
 	}
-	before.State, before.Cause, before.CauseText = attest.Pending, causeReplaced, "Device "+row.ID+" was admitted in its place."
-	before.ApprovedAt, before.ApprovedBy = time.Time{}, ""
-	if err := tx.UpdateDevice(before); err != nil {
+	d.State, d.Cause, d.CauseText = attest.Pending, causeReplaced, "Device "+successor+" was admitted in its place."
+	d.ApprovedAt, d.ApprovedBy = time.Time{}, ""
+	if err := tx.UpdateDevice(d); err != nil {
 		return err
 	}
-	return audit(tx, by, "device.replaced", before.ID, struct {
+	return audit(tx, by, "device.replaced", d.ID, struct {
 		By string `json:"by"`
-	}{row.ID})
+	}{successor})
 }
 
 func predecessorRevoked() error {
@@ -178,6 +223,6 @@ func predecessorRevoked() error {
 }
 
 func placeTaken() error {
-	return refuse(http.StatusConflict, "place-taken", "Another laptop was admitted already in the place of the one that this was before: one of the two is a copy.",
+	return refuse(http.StatusConflict, "place-taken", "Another laptop with this one's system is admitted already: one of the two is a copy.",
 		"Find out which of them is the right one; if it is this one, revoke the other first.")
 }

@@ -28,6 +28,12 @@ func (f *drifting) copied(of string) string {
 	})
 }
 
+// revokes ends a laptop.
+func (f *drifting) revokes(id string) {
+	f.t.Helper()
+	f.s.mustUpdate(f.t, func(tx *store.Tx) error { _, err := tx.RevokeDevice(id, "administrator", "stolen"); return err })
+}
+
 // standsAs checks the stored state of a laptop and its cause.
 func (f *drifting) standsAs(id string, state attest.DeviceState, cause string) {
 	f.t.Helper()
@@ -42,6 +48,45 @@ func (f *drifting) standsAs(id string, state attest.DeviceState, cause string) {
 	}
 }
 
+// readmits is its owner's word on a laptop that waits.
+func (f *drifting) readmits(id string) error {
+	f.t.Helper()
+	d := f.s.fleet.get(id)
+	return f.s.readmitDevice(f.t.Context(), id, attest.CompareCode(d.row.ID, d.row.Keys.DKID), "person:alice")
+}
+
+// elsewhere enrols another TPM with the state of a laptop; none when it may not wait
+// in that one's place.
+func (f *drifting) elsewhere(of string) (id string, err error) {
+	f.t.Helper()
+	e := &enroll.Enrolled{Session: &enroll.Session{Origin: enroll.Origin{Previous: of}}, Candidate: &enroll.Candidate{Kind: attest.KindTPM}}
+	row := new(store.Device)
+	ok := false
+	if err := f.s.store.Update(f.t.Context(), func(tx *store.Tx) (err error) {
+		ok, err = f.s.succeed(tx, row, e, new(attest.EnrolBegin))
+		return err
+	}); err != nil || !ok {
+		return "", err
+	}
+	return f.laptop(func(d *store.Device) {
+		d.State, d.Cause, d.CauseText, d.Predecessor = row.State, row.Cause, row.CauseText, row.Predecessor
+		d.Class, d.Group, d.Owner = row.Class, row.Group, row.Owner
+	}), nil
+}
+
+// again has a laptop enrol once more.
+func (f *drifting) again(id string) {
+	f.t.Helper()
+	f.s.mustUpdate(f.t, func(tx *store.Tx) error {
+		row, err := tx.Device(id)
+		if err != nil {
+			return err
+		}
+		comeAgain(row, new(enroll.Candidate))
+		return tx.UpdateDevice(row)
+	})
+}
+
 // A copy waits; the laptop is revoked; then nobody lets the copy in: not who approves
 // it, and not its owner.
 func TestSuccessorOfRevoked(t *testing.T) {
@@ -49,7 +94,7 @@ func TestSuccessorOfRevoked(t *testing.T) {
 	f := newDrifting(t, nil)
 	old := f.laptop(nil)
 	copied := f.copied(old)
-	f.s.mustUpdate(t, func(tx *store.Tx) error { _, err := tx.RevokeDevice(old, "administrator", "stolen"); return err })
+	f.revokes(old)
 	if err := f.approves(copied); codeOfErr(err) != attest.CodeRevoked {
 		t.Errorf("approved: %v", err)
 	}
@@ -65,7 +110,7 @@ func TestSuccessorOfRevoked(t *testing.T) {
 }
 
 // The one that takes a place ends the other when it is admitted, and at no later
-// change: an administrator may have had a second word.
+// change; the other is admitted again when the one that took its place ended.
 func TestReplacedOnce(t *testing.T) {
 	t.Parallel()
 	f := newDrifting(t, nil)
@@ -76,8 +121,8 @@ func TestReplacedOnce(t *testing.T) {
 	}
 	f.standsAs(next, attest.Active, "")
 	f.standsAs(old, attest.Pending, causeReplaced)
-	if err := f.approves(old); err != nil {
-		t.Fatal(err)
+	if err := f.approves(old); codeOfErr(err) != "place-taken" {
+		t.Errorf("both in one place: %v", err)
 	}
 	if err := f.s.ownDevice(t.Context(), next, "mallory"); err != nil {
 		t.Fatal(err)
@@ -85,7 +130,13 @@ func TestReplacedOnce(t *testing.T) {
 	if err := f.approves(next); err != nil {
 		t.Fatal(err)
 	}
-	f.standsAs(old, attest.Active, "")
+	if n := f.audited("device.replaced", old); n != 1 {
+		t.Errorf("replaced %d times", n)
+	}
+	f.revokes(next)
+	if err := f.approves(old); err != nil {
+		t.Errorf("after the other was revoked: %v", err)
+	}
 }
 
 // One place is taken once: another copy is admitted when the first is revoked.
@@ -102,17 +153,205 @@ func TestPlaceIsTakenOnce(t *testing.T) {
 	}
 	f.standsAs(first, attest.Active, "")
 	f.standsAs(second, attest.Pending, causeDiskMoved)
-	f.s.mustUpdate(t, func(tx *store.Tx) error {
-		_, err := tx.RevokeDevice(first, "administrator", "the copy")
-		return err
-	})
+	f.revokes(first)
 	if err := f.approves(second); err != nil {
 		t.Errorf("after the first was revoked: %v", err)
 	}
 }
 
+// A copy's state is taken to a third TPM. The laptop is revoked: no more of them
+// enrols, and none that waits is let in.
+func TestCopyOfCopyOfRevoked(t *testing.T) {
+	t.Parallel()
+	f := newDrifting(t, nil)
+	old := f.laptop(func(row *store.Device) { row.Owner = "alice" })
+	first := f.copied(old)
+	second, err := f.elsewhere(first)
+	if err != nil || second == "" {
+		t.Fatal(second, err)
+	}
+	f.revokes(old)
+	for _, of := range []string{old, first, second} {
+		if id, err := f.elsewhere(of); err != store.ErrRevoked {
+			t.Errorf("%s enrols with the state of %s: %v", id, of, err)
+		}
+	}
+	if err := f.approves(second); codeOfErr(err) != attest.CodeRevoked {
+		t.Errorf("approved: %v", err)
+	}
+	if err := f.readmits(second); codeOfErr(err) != attest.CodeRevoked {
+		t.Errorf("readmitted: %v", err)
+	}
+	f.standsAs(second, attest.Pending, causeDiskMoved)
+}
+
+// A copy of a copy takes the place of the laptop, also where the copy was admitted and
+// took it before.
+func TestCopyOfCopyTakesThePlace(t *testing.T) {
+	t.Parallel()
+	for _, between := range []bool{false, true} {
+		f := newDrifting(t, nil)
+		old := f.laptop(nil)
+		first := f.copied(old)
+		second, err := f.elsewhere(first)
+		if err != nil || second == "" {
+			t.Fatal(second, err)
+		}
+		beside := f.copied(old)
+		if between {
+			if err := f.approves(first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.approves(second); err != nil {
+			t.Fatal(err)
+		}
+		f.standsAs(old, attest.Pending, causeReplaced)
+		f.standsAs(first, attest.Pending, causeReplaced)
+		f.standsAs(second, attest.Active, "")
+		if n := f.audited("device.replaced", old); n != 1 {
+			t.Errorf("the laptop was replaced %d times", n)
+		}
+		for _, id := range []string{old, first, beside} {
+			if err := f.approves(id); codeOfErr(err) != "place-taken" {
+				t.Errorf("%s is approved, too: %v", id, err)
+			}
+		}
+	}
+}
+
+// A copy of a copy asks for what the laptop is now, is counted with the copy, and is
+// told by the laptop's labels.
+func TestCopyOfCopyAsksForThePlace(t *testing.T) {
+	t.Parallel()
+	f := newDrifting(t, nil)
+	old := f.laptop(func(row *store.Device) { row.Serial = "S1" })
+	first := f.copied(old)
+	f.s.mustUpdate(t, func(tx *store.Tx) error {
+		row, err := tx.Device(first)
+		if err == nil {
+			row.Serial, row.Class = "S2", verify.ClassCorporate
+			err = tx.UpdateDevice(row)
+		}
+		return err
+	})
+	f.s.mustUpdate(t, func(tx *store.Tx) error {
+		row, err := tx.Device(old)
+		if err == nil {
+			row.Class, row.Group, row.Owner = verify.ClassBYOD, "g", "alice"
+			err = tx.UpdateDevice(row)
+		}
+		return err
+	})
+	refused, serial := false, new(attest.EnrolBegin)
+	serial.Serial = "S2"
+	f.s.mustUpdate(t, func(tx *store.Tx) error {
+		for i := range againBurst + 2 {
+			of := []string{old, first}[i%2]
+			row, e := new(store.Device), &enroll.Enrolled{Session: &enroll.Session{Origin: enroll.Origin{Previous: of}}, Candidate: &enroll.Candidate{Kind: attest.KindTPM}}
+			ok, err := f.s.succeed(tx, row, e, serial)
+			if refused = refused || err != nil; refused {
+				continue
+			}
+			if !ok || row.Predecessor != of || row.Class != verify.ClassBYOD || row.Group != "g" || row.Owner != "alice" || row.Cause != causeDiskMoved {
+				t.Errorf("with the state of %s: %v, after %q, %s, %q, %q, %s", of, ok, row.Predecessor, row.Class, row.Group, row.Owner, row.Cause)
+			}
+		}
+		return nil
+	})
+	if !refused {
+		t.Error("copies of copies enrol without end")
+	}
+	if err := f.approves(first); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := f.elsewhere(first); err != nil || id == "" {
+		t.Errorf("what was admitted is counted with the one before: %v", err)
+	}
+}
+
+// An owner has a copy readmitted, and not the laptop too, however often that enrols.
+func TestTwoInOnePlace(t *testing.T) {
+	t.Parallel()
+	f := newDrifting(t, nil)
+	old := f.laptop(func(row *store.Device) { row.Owner = "alice" })
+	copied := f.copied(old)
+	if err := f.readmits(copied); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f.again(old)
+		f.standsAs(old, attest.Pending, causeReplaced)
+		if err := f.readmits(old); codeOfErr(err) != "not-waiting" {
+			t.Errorf("readmitted: %v", err)
+		}
+		if err := f.approves(old); codeOfErr(err) != "place-taken" {
+			t.Errorf("approved: %v", err)
+		}
+	}
+	// One that shook it off before waits for another reason.
+	f.s.mustUpdate(t, func(tx *store.Tx) error {
+		row, err := tx.Device(old)
+		if err == nil {
+			row.Cause = causeReanchor
+			err = tx.UpdateDevice(row)
+		}
+		return err
+	})
+	f.s.current(old)
+	if err := f.readmits(old); codeOfErr(err) != "place-taken" {
+		t.Errorf("readmitted: %v", err)
+	}
+	f.revokes(copied)
+	if err := f.readmits(old); err != nil {
+		t.Errorf("after the copy was revoked: %v", err)
+	}
+}
+
+// What does not end, or is longer than any laptop's, admits nobody.
+func TestLineWithoutEnd(t *testing.T) {
+	t.Parallel()
+	f := newDrifting(t, nil)
+	a := f.laptop(nil)
+	b := f.copied(a)
+	c := f.copied(b)
+	f.s.mustUpdate(t, func(tx *store.Tx) error {
+		row, err := tx.Device(a)
+		if err == nil {
+			row.State, row.Predecessor = attest.Pending, b
+			err = tx.UpdateDevice(row)
+		}
+		return err
+	})
+	f.s.current(a)
+	for _, id := range []string{a, b, c} {
+		if err := f.approves(id); err == nil {
+			t.Errorf("%s of a circle is admitted", id)
+		}
+		if _, err := f.elsewhere(id); err == nil {
+			t.Errorf("%s of a circle is succeeded", id)
+		}
+	}
+	last := f.laptop(nil)
+	for range maxLine {
+		last = f.copied(last)
+	}
+	if err := f.approves(last); err != nil {
+		t.Errorf("the longest line: %v", err)
+	}
+	if err := f.approves(f.copied(last)); err == nil {
+		t.Error("a line without bound")
+	}
+	f.s.mustUpdate(t, func(tx *store.Tx) error {
+		if list, err := line(tx, "nobody"); err == nil {
+			t.Errorf("who is not stored is %v", list)
+		}
+		return nil
+	})
+}
+
 // What waits, waits on for the same when it enrols again; only a laptop that was
-// admitted is one that was installed anew.
+// admitted, and not replaced, is one that was installed anew.
 func TestComeAgain(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -122,7 +361,8 @@ func TestComeAgain(t *testing.T) {
 		"a copy":            {store.Device{State: attest.Pending, Cause: causeDiskMoved, Predecessor: "x"}, causeDiskMoved},
 		"another TPM":       {store.Device{State: attest.Pending, Cause: causeTPMChanged, Predecessor: "x"}, causeTPMChanged},
 		"no TPM":            {store.Device{State: attest.Pending, Cause: causeTPMGone, Predecessor: "x"}, causeTPMGone},
-		"replaced itself":   {store.Device{State: attest.Pending, Cause: causeReplaced, Predecessor: "x"}, causeReanchor},
+		"replaced":          {store.Device{State: attest.Pending, Cause: causeReplaced}, causeReplaced},
+		"replaced itself":   {store.Device{State: attest.Pending, Cause: causeReplaced, Predecessor: "x"}, causeReplaced},
 		"admitted since":    {store.Device{State: attest.Active, Predecessor: "x"}, causeReanchor},
 		"never a successor": {store.Device{State: attest.Pending, Cause: causeEKChanged}, causeReanchor},
 		"never admitted":    {store.Device{State: attest.Pending, Cause: causeNoToken}, causeNoToken},

@@ -144,6 +144,27 @@ func TestSuccessors(t *testing.T) {
 			}
 		}
 	}
+	update(t, s, func(tx *Tx) error {
+		d, err := tx.Device("a3")
+		if err == nil {
+			d.State = attest.Active
+			err = tx.UpdateDevice(d)
+		}
+		return err
+	})
+	for id, want := range map[string]string{"a": "[a a3]", "a2": "[a3]", "a1": "[]", "b": "[b]", "none": "[]"} {
+		var active []string
+		view(t, s, func(tx *Tx) error {
+			list, err := tx.ActiveSince(id)
+			for _, d := range list {
+				active = append(active, d.ID)
+			}
+			return err
+		})
+		if got := fmt.Sprint(active); got != want {
+			t.Errorf("active since %q: %s, not %s", id, got, want)
+		}
+	}
 	for name, of := range map[string]string{"nobody": "none", "itself": "self"} {
 		if err := s.Update(t.Context(), after("self", of)); err == nil {
 			t.Errorf("after %s", name)

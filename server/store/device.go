@@ -169,6 +169,16 @@ func (t *Tx) Successors(device string) ([]*Device, error) {
 	return collect(t, scanDevice, "SELECT "+deviceColumns+" FROM devices WHERE predecessor = ? ORDER BY n", device)
 }
 
+// ActiveSince lists the active ones among a device and all that came after it, at
+// however many removes, those that enrolled first first.
+func (t *Tx) ActiveSince(device string) ([]*Device, error) {
+	// The plus keeps SQLite from reading every active device: families are small.
+	return collect(t, scanDevice, `WITH RECURSIVE since (n, id) AS (
+		SELECT n, id FROM devices WHERE id = ? UNION
+		SELECT d.n, d.id FROM since JOIN devices d ON d.predecessor = since.id)
+		SELECT `+deviceColumns+` FROM devices WHERE n IN (SELECT n FROM since) AND +state = 'active' ORDER BY n`, device)
+}
+
 // CountDevices tells how many are in each state.
 func (t *Tx) CountDevices() (map[attest.DeviceState]int, error) {
 	counts := map[attest.DeviceState]int{}
