@@ -244,8 +244,13 @@ func (m *machine) says(typ attest.Typ, key *ecdsa.PrivateKey, quoted bool, paylo
 		role, public = attest.DKb, m.public(attest.DKb, m.dkb)
 	}
 	keys := []*attest.Key{must[*attest.Key](m.t)(attest.ParseKey(role, public)), must[*attest.Key](m.t)(attest.ParseKey(attest.AK, m.public(attest.AK, m.ak)))}
+	var before verify.Result
+	if m.result != nil {
+		before = *m.result
+	}
 	ev := must[*attest.Evidence](m.t)(attest.Open(signed.Compact, quote, &attest.Known{
 		Typs: []attest.Typ{typ}, Device: testDevice, Keys: keys, Now: at, Seq: m.seq - 1, Prev: m.last,
+		LastClock: before.Boot.Clock, LastQuoteAt: before.QuotedAt,
 		NonceIssued: func(attest.Digest) (time.Time, time.Time, bool) {
 			return at.Add(-time.Second), at.Add(time.Minute), true
 		},

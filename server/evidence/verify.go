@@ -96,6 +96,7 @@ type opened struct {
 	*Statement
 	ev     *attest.Evidence
 	result *verify.Result // as stored
+	by     *bootKey       // that signed it; nil: DK did
 }
 
 func (f *File) verify(roots *reference.EKRoots, rooted bool) (*Verdict, error) {

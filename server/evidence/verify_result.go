@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"muster/attest"
+	"muster/attest/posture"
 	"muster/server/decide"
 	"muster/server/verify"
 )
@@ -29,22 +30,47 @@ func (a *audit) results() {
 			return
 		}
 	}
+	a.asRegistered()
 	lasts := []*verify.Result{last}
 	for i := first; i < len(a.opened); i++ {
-		o := &a.opened[i]
-		if i == first && last == nil && o.ev.Report == nil {
-			a.say("result", unproved, "Statement %d says that nothing changed since a report that is not here: its Result is the server's word.", i+1)
-			return
-		}
-		if lasts = a.appraise(o, lasts, i+1); len(lasts) == 0 {
+		if lasts = a.appraise(&a.opened[i], lasts, i+1); len(lasts) == 0 {
 			return
 		}
 	}
 }
 
+// asRegistered compares what a Result says of the keys with what enrolled: a decision
+// rests on the Result's word.
+func (a *audit) asRegistered() {
+	d, r := &a.f.Device, a.opened[len(a.opened)-1].result
+	switch {
+	case r.Device.Level != d.Level:
+		a.say("result", contradicted, "The Result is of a device at %v, and it is registered at %v.", r.Device.Level, d.Level)
+	case d.Kind == attest.KindSoft && measured(r):
+		a.say("result", contradicted, "The key is a file, and the Result has claims that a TPM measured.")
+	}
+}
+
+// measured tells whether a Result says anything that was measured.
+func measured(r *verify.Result) bool {
+	known := r.Boot.State != posture.Unknown || r.Boot.Baseline.State != posture.Unknown
+	for _, c := range r.Boot.Claims.Each() {
+		known = known || c.State != posture.Unknown
+	}
+	for _, c := range r.Claims.Each() {
+		known = known || c.Source == posture.Measured
+	}
+	return known
+}
+
 // memory are the members of a Result that rest on what the server remembered of the
-// device, and not on what the device sent.
+// device, and not on what the device sent. Of the findings these do not: they follow
+// from the report and the log.
 func memory(path string) bool {
+	switch strings.TrimPrefix(path, "findings.") {
+	case verify.FindingBootLog, verify.FindingContradiction, verify.FindingWeakTPM:
+		return false
+	}
 	for _, of := range []string{"boot.baseline", "boot.standing", "boot.changes", "boot.resumed", "tiers.boot_baseline", "findings", "tier"} {
 		if path == of || strings.HasPrefix(path, of+".") {
 			return true
@@ -57,13 +83,19 @@ func memory(path string) bool {
 // Result. lasts are what may have been known before it. It returns what the next one
 // may rest on; none: it cannot go on.
 func (a *audit) appraise(o *opened, lasts []*verify.Result, n int) []*verify.Result {
+	lasts = a.before(o, lasts)
+	if len(lasts) == 0 {
+		a.say("result", unproved, "Statement %d says that nothing changed since a report that is not here: its Result is the server's word.", n)
+		return []*verify.Result{o.result}
+	}
 	inputs, how := a.bootInputs(o)
 	var best *verify.Result
 	var differ []string
 	for _, last := range lasts {
 		for i := range inputs {
 			ev := *o.ev
-			ev.Cleared = has(o.result, verify.FindingTPMCleared)
+			// The server compared the TPM's clock with a quote that need not be here.
+			ev.Cleared, ev.ClockFell = has(o.result, verify.FindingTPMCleared), has(o.result, verify.FindingClockFell)
 			again := verify.Appraise(verify.Input{
 				Device: o.result.Device, Evidence: &ev, Boot: inputs[i], Last: last,
 				Cloned: has(o.result, verify.FindingCloned), ReceivedAt: o.ReceivedAt,
@@ -91,6 +123,33 @@ func (a *audit) appraise(o *opened, lasts []*verify.Result, n int) []*verify.Res
 	return next
 }
 
+// before is what a statement rests on. An enrolment begins anew. A heartbeat has the
+// claims of the report that it names, which is in the file or else nothing shows them;
+// what the file has as the Result before it is the server's word.
+func (a *audit) before(o *opened, lasts []*verify.Result) (list []*verify.Result) {
+	switch {
+	case o.ev.Header.Typ == attest.TypEnrol:
+		return []*verify.Result{nil}
+	case o.ev.Heartbeat == nil:
+		return lasts
+	}
+	at := slices.IndexFunc(a.opened, func(b opened) bool { return b.ev.Report != nil && b.ev.Digest == o.ev.Heartbeat.Base })
+	if at < 0 {
+		return nil
+	}
+	base := &a.opened[at]
+	said := verify.Appraise(verify.Input{Device: o.result.Device, Evidence: &attest.Evidence{Report: base.ev.Report}, ReceivedAt: base.ReceivedAt})
+	for _, last := range lasts {
+		on := new(verify.Result)
+		if last != nil {
+			*on = *last
+		}
+		on.Claims, on.Reported = said.Claims, said.Reported
+		list = append(list, on)
+	}
+	return list
+}
+
 // worse orders lists of differences: those outside memory first.
 func worse(differ []string) int {
 	n := 0
@@ -107,7 +166,7 @@ func worse(differ []string) int {
 // compared says how a recomputed Result and the stored one stand to each other.
 func (a *audit) compared(differ []string, how string, n int) {
 	other := slices.DeleteFunc(slices.Clone(differ), memory)
-	if how != "" || a.quoted() < 0 { // without a quote nothing was measured: what was carried on is memory
+	if how != "" {
 		other = slices.DeleteFunc(other, judgedBoot)
 	}
 	switch {
@@ -116,7 +175,7 @@ func (a *audit) compared(differ []string, how string, n int) {
 	case how != "":
 		a.say("result", word, "Judged again, statement %d comes to the same Result; but for its boot evidence, which is the server's word: %s.", n, how)
 	case len(differ) > 0:
-		a.say("result", proved, "Judged again, statement %d comes to the same claims; what rests on the server's memory of the device differs: %s.", n, strings.Join(differ[:min(len(differ), 8)], ", "))
+		a.say("result", word, "Judged again, statement %d comes to the same Result; but for what rests on the server's memory of the device, which is its word: %s.", n, strings.Join(differ[:min(len(differ), 8)], ", "))
 	default:
 		a.say("result", proved, "Judged again by the same references, statement %d comes to the same Result, member by member.", n)
 	}
@@ -124,7 +183,7 @@ func (a *audit) compared(differ []string, how string, n int) {
 
 // judgedBoot tells the members that come from boot evidence.
 func judgedBoot(path string) bool {
-	for _, of := range []string{"boot", "cap", "claims.secure_boot", "claims.boot_security", "tiers"} {
+	for _, of := range []string{"boot", "quoted_at", "cap", "claims.secure_boot", "claims.boot_security", "tiers", "findings"} {
 		if path == of || strings.HasPrefix(path, of+".") {
 			return true
 		}
@@ -141,7 +200,7 @@ func (a *audit) bootInputs(o *opened) (inputs []verify.BootInput, how string) {
 		Manufacturer: cmp.Or(a.record.TPM.Manufacturer, a.f.Device.TPM.Manufacturer), Missing: verify.NotJudged, Seen: a.seen(o),
 	}
 	if m == nil {
-		return []verify.BootInput{in}, ""
+		return []verify.BootInput{in}, a.carried(o)
 	}
 	if a.refs == nil {
 		return []verify.BootInput{in}, "the references that judged it are not in the file"
@@ -152,12 +211,30 @@ func (a *audit) bootInputs(o *opened) (inputs []verify.BootInput, how string) {
 		inputs, a.judged = append(inputs, judged), &judged
 	}
 	switch {
-	case a.refs.Number != o.result.Boot.References:
-		how = "it was judged by other references at first"
+	case a.refs.Number != o.result.Boot.References || in.Levels != o.result.Boot.Levels:
+		how = "it was judged by other references, or levels, at first"
 	case !m.LogSHA.IsZero() && len(inputs) == 0 && o.result.Boot.Reason != verify.NotJudged:
 		how = "the boot log is not in the file"
 	}
 	return append(inputs, in), how
+}
+
+// carried says why nothing shows that the last quote speaks for a statement without
+// one; empty: its signature does. Only a boot key can that is bound to the quoted
+// start, and of which the AK said that a TPM holds it.
+func (a *audit) carried(o *opened) string {
+	at := a.quoted()
+	switch {
+	case a.f.Device.Kind != attest.KindTPM:
+		return ""
+	case at < 0:
+		return "the quote is not in the file"
+	case o.by != nil && o.by.certified:
+		if counter, err := attest.CheckBootPolicy(o.by.key, a.opened[at].ev.Measured); err == nil && counter {
+			return ""
+		}
+	}
+	return "nothing shows that the key which signed it is of the start that was quoted"
 }
 
 // seen are the ways to start that the server had on record before a statement.
@@ -207,10 +284,7 @@ func byCode(result any) {
 	if !ok {
 		return
 	}
-	list, ok := object["findings"].([]any)
-	if !ok {
-		return
-	}
+	list, _ := object["findings"].([]any) // absent: there is none
 	codes := map[string]any{}
 	for _, one := range list {
 		if finding, ok := one.(map[string]any); ok {
@@ -284,6 +358,10 @@ func (a *audit) decision() {
 	})
 	if worst != a.record.Outcome || !slices.ContainsFunc(codes, func(c []string) bool { return sameCodes(c, a.record.Reasons) }) {
 		a.say("decision", contradicted, "Decided again from the Result, the policy says %s, not %s for the same reasons.", worst, a.record.Outcome)
+		return
+	}
+	if a.is("result") != proved {
+		a.say("decision", word, "Decided again from the Result by this policy, it is %s for the same reasons; the Result is not proved.", worst)
 		return
 	}
 	a.say("decision", proved, "Decided again from the Result by this policy, it is %s for the same reasons.", worst)

@@ -87,7 +87,7 @@ func (a *audit) open(s *Statement) error {
 	if err := a.newKey(s, ev, n); err != nil {
 		return err
 	}
-	a.opened = append(a.opened, opened{s, ev, result})
+	a.opened = append(a.opened, opened{s, ev, result, key})
 	a.toldOf(ev, key, n)
 	return nil
 }
@@ -197,9 +197,7 @@ func (a *audit) quoted() int {
 func (a *audit) bootLog() {
 	at := a.quoted()
 	if at < 0 {
-		if a.f.Device.Kind == attest.KindTPM && len(a.opened) > 0 {
-			a.say("quote", unproved, "The server no longer has the quote that the measured claims rest on.")
-		}
+		a.noQuote()
 		if len(a.f.Log) > 0 {
 			a.say("boot-log", contradicted, "There is a boot log, and no quote that names it.")
 		}
@@ -229,6 +227,17 @@ func (a *audit) bootLog() {
 		return
 	}
 	a.say("boot-log", statusOf(account), "The boot log leads to the quoted values of PCR %s, and not to those of %s.", match, strings.Join(other, ", "))
+}
+
+// noQuote says what it costs that no statement here has a quote.
+func (a *audit) noQuote() {
+	switch {
+	case a.f.Device.Kind != attest.KindTPM || len(a.opened) == 0:
+	case measured(a.opened[len(a.opened)-1].result):
+		a.lacks("quote", "The quote that the measured claims rest on is not in the file: what was measured is the server's word only.")
+	default:
+		a.say("quote", unproved, "No quote is in the file, and no claim is said to be measured.")
+	}
 }
 
 // byStatus lists the PCRs that a log explains, and the others.
@@ -275,7 +284,7 @@ func (a *audit) references() {
 	a.refs = refs
 	own, err := reference.DefaultBoot()
 	if err != nil || own.Number != refs.Number {
-		a.say("references", word, "The log was judged by boot references number %d, which are enclosed; that they are good ones is the server's word.", refs.Number)
+		a.say("references", word, "The boot references in the file have number %d, and this program brings others: that they are good ones is the server's word.", refs.Number)
 		return
 	}
 	mine, err := own.Encode()
@@ -284,5 +293,5 @@ func (a *audit) references() {
 		a.say("references", contradicted, "The enclosed boot references have the number of those in this program, and are others.")
 		return
 	}
-	a.say("references", proved, "The log was judged by the boot references that this program brings, number %d.", refs.Number)
+	a.say("references", proved, "The boot references in the file are those that this program brings, number %d.", refs.Number)
 }

@@ -26,10 +26,11 @@ func (a *audit) inWords() {
 	prove(resides && a.redacted, given+"that TPM holds the device key.")
 	prove(signed && !soft && resides, given+"the statement was signed by a key that cannot leave it.")
 	prove(signed && soft, "The statement was signed by the key file that enrolled.")
-	prove(a.is("quote") == proved && !a.redacted, given+"it held the quoted PCR values when the statement was made.")
+	prove(a.is("quote") == proved && !a.redacted, given+"it held the quoted PCR values when the statement beside the quote was made.")
 	prove(a.is("quote") == proved && a.redacted, given+"it held the quoted PCR values at some time.")
 	prove(a.is("boot-log") == proved, "The boot log is what was measured into them, as far as its events hash to what was extended.")
-	prove(a.is("result") == proved, "The claims follow from the report, the log and the references.")
+	prove(a.is("result") == proved && len(a.f.Log) == 0, "The claims follow from the report.")
+	prove(a.is("result") == proved && len(a.f.Log) > 0, "The claims follow from the report, the quote, the log and the references.")
 	prove(a.is("decision") == proved && a.is("policy") == proved, "The decision follows from the claims, the policy and the grace that was left.")
 	prove(a.is("audit-entry") == proved, "The entry of the audit log is whole: it has the hash by which the log goes on from it.")
 
@@ -39,6 +40,7 @@ func (a *audit) inWords() {
 		"That what claims with source reported say is true: the laptop's system said it, and whoever rules that system can make it lie.",
 		"That the entry stands in the audit log: compare the head with one that was noted elsewhere.",
 		"What somebody did with the laptop after it had started.",
+		"What the server remembered of the laptop: how it started before, where its TPM's clock stood, whether two systems had its keys.",
 	}
 	if soft {
 		a.DoesNotProve = append(a.DoesNotProve, "On which machine the key is: it is a file, which can be copied. Nothing about the start was measured.")
@@ -49,6 +51,9 @@ func (a *audit) inWords() {
 		"That the TPM stands in the laptop that its claims describe, or was not attacked with tools in hand.",
 		"How long the TPM's clock ran: it orders statements, and says no time.",
 	)
+	if a.is("result") != proved {
+		a.DoesNotProve = append(a.DoesNotProve, "That what is said of its start was measured: see result.")
+	}
 	if a.is("level") != proved {
 		a.DoesNotProve = append(a.DoesNotProve, "That the TPM is hardware: see level.")
 	}
