@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"muster/attest"
@@ -15,13 +16,19 @@ import (
 	"muster/server/verify"
 )
 
-// redacted is a File for people outside: nothing in it names a person, a machine or
-// an application. What was left out stands as digests, and Content is the whole
-// file's, so that somebody who has that can confirm that both are one.
+// redacted is a File for people outside: it has no name of a person or an address, and
+// names a machine by its keys alone. What was left out stands as digests, and Content
+// is the whole file's, so that somebody who has that can confirm that both are one.
 //
-// Its digests are over what has a nonce or a key of its own, so that nobody can find
-// out what was left out by trying. The one exception is the Result's, which the audit
-// log has: who knows everything else in a Result could try owners.
+// The entry of the audit log stays as it is, or it would not have its hash: with it
+// the ids of the policy's rules, which may name applications, and the TPM's maker,
+// model and firmware.
+//
+// The digests of messages, and Content, are over a nonce or a key: nobody finds out by
+// trying what is in them. These can be confirmed by whoever guesses all that they are
+// of: the PCR values, of which 8 and 12 have command lines and 15 may have a machine's
+// id; the log's digest; and the Result's, which the audit log has, for who knows
+// everything else in a Result and tries owners.
 type redacted struct {
 	Format  string        `json:"format"`
 	Content attest.Digest `json:"content"` // see File.content
@@ -185,11 +192,10 @@ func decodeRedacted(b []byte) (*redacted, error) {
 // verify shows what can be shown without what was left out.
 func (r *redacted) verify() *Verdict {
 	a := &audit{redacted: true, Verdict: &Verdict{Format: r.Format, Device: r.Device, Decision: r.Decision.Seq, Content: r.Content.String()}}
-	a.f = &File{Decision: r.Decision, Exported: exported{HeadSeq: r.Decision.Seq, Head: r.Decision.Hash}}
+	a.f = &File{Decision: r.Decision}
 	a.f.Device.ID, a.f.Device.Kind, a.f.Device.AK, a.f.Device.DK = r.Device, r.Kind, r.AK, r.DK
 	a.f.Device.Level = r.Level
 	a.readEntry()
-	a.Checks = a.Checks[:len(a.Checks)-1] // a redacted file has no head
 	if a.recorded && a.record.Policy != r.Policy {
 		a.say("policy", contradicted, "The decision names another policy.")
 	}
@@ -200,13 +206,26 @@ func (r *redacted) verify() *Verdict {
 		}
 		if len(r.Statements) == 0 {
 			a.lacks("statement", "The server no longer has the statement that turned the decision.")
+		} else {
+			r.noQuote(a)
 		}
 	}
-	a.say("left-out", unproved, "Left out are the EK certificate, the messages, the reports, the boot log, the policy: who has the whole file, whose content is %s, can judge them.", r.Content)
+	if a.recorded {
+		a.say("decision", word, "That the policy says %s for the reasons in the entry, is the server's word: the policy is left out.", plain(a.record.Outcome))
+	}
+	a.say("left-out", unproved, "Left out are the EK certificate, the messages, the reports, the boot log, the policy: who has the whole file, whose content is %s, can judge them. %s", r.Content, r.stays())
 	a.wordOnly()
 	a.inWords()
 	a.Holds = a.Whole()
 	return a.Verdict
+}
+
+// stays says what of a person's or a company's things the file still shows.
+func (r *redacted) stays() string {
+	if r.Kind == attest.KindSoft {
+		return "Not hidden are the key and the ids of the policy's rules."
+	}
+	return "Not hidden are the keys, the ids of the policy's rules and the TPM's maker, model and firmware; and who guesses what was measured, as a command line, can confirm it by the PCR values and the log's digest."
 }
 
 // keys checks what the AK certified.
@@ -268,6 +287,9 @@ func (r *redacted) statement(a *audit, i int) {
 	if s.Quote == nil && a.ak != nil && key == a.dk {
 		a.say("statement", contradicted, "Statement %d is signed by the device key without a quote: the server takes none such.", n)
 	}
+	if slices.ContainsFunc(r.Statements[:i], func(other redactedStatement) bool { return other.Digest == s.Digest }) {
+		a.say("statement", contradicted, "Statement %d is there twice.", n)
+	}
 	if s.IssuedAt.After(s.ReceivedAt) {
 		a.say("statement", contradicted, "Statement %d answers a nonce that was issued after it came.", n)
 	}
@@ -289,7 +311,20 @@ func (r *redacted) statement(a *audit, i int) {
 		return
 	}
 	a.say("decision-statement", proved, "The decision names the digest of the last statement here.")
-	a.say("result", word, "What the boot log says (Secure Boot: %v) is the server's word: the log is left out.", s.Claims.SecureBoot.State)
+	a.say("result", word, "What is said of the start (Secure Boot: %v) is the server's word: the boot log is left out.", s.Claims.SecureBoot.State)
+}
+
+// noQuote is audit.noQuote, for claims about the start without what they are of.
+func (r *redacted) noQuote(a *audit) {
+	if r.Kind != attest.KindTPM || r.quoted() >= 0 {
+		return
+	}
+	for _, c := range r.Statements[len(r.Statements)-1].Claims.Each() {
+		if c.State != posture.Unknown {
+			a.lacks("quote", "The quote that the measured claims rest on is not in the file.")
+			return
+		}
+	}
 }
 
 func (r *redacted) quoted() int {

@@ -139,6 +139,9 @@ func strangeTexts(s string) map[string]any {
 		}
 		other[name+" letter"] = string(b)
 	}
+	if s == "restrict" {
+		other["another outcome"] = "allow"
+	}
 	if at, err := time.Parse(time.RFC3339, s); err == nil {
 		other["later"] = at.Add(time.Hour).Format(time.RFC3339Nano)
 		other["earlier"] = at.Add(-time.Hour).Format(time.RFC3339Nano)

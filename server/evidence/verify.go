@@ -7,6 +7,7 @@ import (
 
 	"muster/attest"
 	"muster/attest/bootlog"
+	"muster/server/decide"
 	"muster/server/enroll"
 	"muster/server/reference"
 	"muster/server/verify"
@@ -108,6 +109,7 @@ func (f *File) verify(roots *reference.EKRoots, rooted bool) (*Verdict, error) {
 		Format: f.Format, Device: f.Device.ID, Decision: f.Decision.Seq, Content: content.String(),
 	}}
 	a.readEntry()
+	a.readHead()
 	if a.registration() {
 		a.enrolment()
 		a.statements()
@@ -141,8 +143,16 @@ func (a *audit) readEntry() {
 		a.say("decision-entry", contradicted, "The entry's detail cannot be read: %v.", err)
 		return
 	}
+	if err := new(decide.Outcome).UnmarshalText([]byte(a.record.Outcome)); err != nil {
+		a.say("decision-entry", contradicted, "The entry is of no decision: %v.", err)
+		return
+	}
 	a.recorded, a.Outcome = true, a.record.Outcome
-	head := &a.f.Exported
+}
+
+// readHead compares the entry with the log's head, which a redacted file has not.
+func (a *audit) readHead() {
+	e, head := &a.f.Decision, &a.f.Exported
 	if head.HeadSeq < e.Seq || head.HeadSeq == e.Seq && head.Head != e.Hash {
 		a.say("audit-head", contradicted, "The head of the audit log is before the entry, or another at its place.")
 		return

@@ -16,7 +16,7 @@ import (
 type evidenceExportCmd struct {
 	Device   string `arg:"" help:"The device's id."`
 	Decision uint64 `help:"Number of the decision in the audit log; default: the device's last." placeholder:"ID"`
-	Redacted bool   `help:"Leave out whatever names people, machines and applications, for people outside."`
+	Redacted bool   `help:"For people outside: leave out messages, reports, names, log and policy. Ids of rules stay, and PCR values."`
 	Out      string `name:"output" short:"o" help:"Write to this file (mode 0600) instead of printing." placeholder:"FILE" type:"path"`
 	Force    bool   `help:"Overwrite the file."`
 }
