@@ -68,10 +68,10 @@ func measured(r *verify.Result) bool {
 // from the report and the log.
 func memory(path string) bool {
 	switch strings.TrimPrefix(path, "findings.") {
-	case verify.FindingBootLog, verify.FindingContradiction, verify.FindingWeakTPM:
+	case verify.FindingBootLog, verify.FindingContradiction, verify.FindingWeakTPM, verify.FindingDMA:
 		return false
 	}
-	for _, of := range []string{"boot.baseline", "boot.standing", "boot.changes", "boot.resumed", "tiers.boot_baseline", "findings", "tier"} {
+	for _, of := range []string{"boot.baseline", "boot.standing", "boot.changes", "boot.resumed", "boot.awaited_since", "tiers.boot_baseline", "findings", "tier"} {
 		if path == of || strings.HasPrefix(path, of+".") {
 			return true
 		}

@@ -160,7 +160,7 @@ func (r *Result) judgeBoot(from *BootInput) {
 	}
 	b.References, b.Levels = refs.Number, in.Levels
 	b.Claim = posture.Claim{Reason: in.Missing, Source: posture.Measured, ObservedAt: r.QuotedAt}
-	b.Status, b.Set, b.SetKey, b.Changes, b.Platform, b.DMAOff = nil, nil, attest.Digest{}, nil, "", false
+	b.Status, b.Set, b.SetKey, b.Changes, b.Standing, b.Platform, b.DMAOff = nil, nil, attest.Digest{}, nil, "", "", false
 	b.Baseline = posture.Claim{Reason: NoQuote, Source: posture.Measured, ObservedAt: r.QuotedAt}
 	switch {
 	case r.QuotedAt.IsZero():
