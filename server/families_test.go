@@ -90,6 +90,9 @@ func (f *families) step(states map[string]attest.DeviceState) deed {
 // Whatever is done to laptops and their copies, at most one of a family is active, and
 // none becomes so that was a revoked one before. What is refused is refused for this.
 func TestFamilies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and nothing runs beside it that the race detector could see")
+	}
 	t.Parallel()
 	d := newDrifting(t, nil)
 	seen := map[string]int{} // how often each deed ended how

@@ -29,6 +29,9 @@ const (
 // out. A session whose cookie was answered must be there after the next start,
 // and one whose end was answered must stay ended.
 func TestSessionsKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector sees nothing of a process that is killed")
+	}
 	srv := servertest.Launch(t, servertest.Named(), func(c *server.Config) {
 		// Each request has an address of its own, as behind a proxy, for the rates.
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}

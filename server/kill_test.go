@@ -31,6 +31,9 @@ const reporters = 20
 // as they may. What was answered with 2xx must be there after the next start,
 // and nothing may be accepted twice.
 func TestServerKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector sees nothing of a process that is killed")
+	}
 	began := time.Now()
 	srv := servertest.Launch(t, func(c *server.Config) {
 		// Each device has an address of its own, as behind a proxy.

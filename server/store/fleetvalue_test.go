@@ -130,6 +130,9 @@ func repeated(v BootValue, n int) (list []BootValue) {
 // Who does not count adds nothing, whatever made them so and however late; and a
 // name that somebody chose is only a name.
 func TestWhoCountsInPrevalence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and nothing runs beside it that the race detector could see")
+	}
 	const model = `m' OR '1'='1`
 	for name, c := range map[string]struct {
 		change func(t *testing.T, s *Store, d *Device, v *FleetValues)

@@ -18,6 +18,9 @@ import (
 // and dark, for somebody to look at; MUSTER_PICTURE names one, MUSTER_PICTURE_OPEN
 // unfolds them.
 func TestPictures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and nothing runs beside it that the race detector could see")
+	}
 	tab := browsertest.Start(t).Profile().Tab()
 	s := sampleSite()
 	site := httptest.NewServer(pictured(t, s))
