@@ -11,6 +11,7 @@ import (
 
 	"muster/attest"
 	"muster/attest/posture"
+	"muster/server/enroll"
 	"muster/server/store"
 	"muster/server/verify"
 )
@@ -32,6 +33,9 @@ func (s *Server) bootInput(tx *store.Tx, d *device, named attest.Digest, quoted 
 		in.Manufacturer = d.tpm.Manufacturer
 	}
 	var err error
+	if in.Denied, err = s.denied(tx, &d.row, d.result); err != nil {
+		return in, err
+	}
 	if in.Seen, err = seenSets(tx, d.row.ID); err != nil || named.IsZero() {
 		return in, err
 	}
@@ -47,6 +51,34 @@ func (s *Server) bootInput(tx *store.Tx, d *device, named attest.Digest, quoted 
 	}
 	in.Account, in.Missing = verify.ReadLog(log, quoted, &s.certificates)
 	return in, nil
+}
+
+// denied tells whether a TPM that enrolled is on the deny list by now. While that is
+// lost, what was said last stays.
+func (s *Server) denied(tx *store.Tx, row *store.Device, last *verify.Result) (bool, error) {
+	k, roots := &row.Keys, s.roots.Load()
+	if roots == lostRoots {
+		return last != nil && last.Denied, nil
+	}
+	if k.Kind != attest.KindTPM || !roots.Denies() {
+		return false, nil
+	}
+	ek := &attest.EndorsementKey{Template: k.EKTemplate, Public: k.EKPublic, Certificate: k.EKCertificate}
+	enrolled, err := tx.EnrolmentEvidence(row.ID, k.DKID)
+	switch {
+	case errors.Is(err, store.ErrNotFound): // no longer kept: the CAs of the pack must do
+	case err != nil:
+		return false, err
+	default:
+		begin := new(attest.EnrolBegin)
+		if err := attest.Decode(enrolled.Begin, begin); err != nil {
+			return false, fmt.Errorf("reading a kept enrolment: %w", err)
+		}
+		if begin.Identity.EK != nil {
+			ek.Chain = begin.Identity.EK.Chain
+		}
+	}
+	return enroll.Denied(ek, roots), nil
 }
 
 // seenSets reads the ways in which a device started before. One that this version
@@ -338,7 +370,7 @@ func (s *Server) judgeAll(ctx context.Context) {
 // outdated tells a stored Result that was judged by other references, before its
 // log arrived, or before somebody's word on how the device starts: it is judged
 // again when it is read.
-func (s *Server) outdated(tx *store.Tx, id string, r *verify.Result) (bool, error) {
+func (s *Server) outdated(tx *store.Tx, row *store.Device, r *verify.Result) (bool, error) {
 	if r.QuotedAt.IsZero() {
 		return false, nil
 	}
@@ -346,7 +378,10 @@ func (s *Server) outdated(tx *store.Tx, id string, r *verify.Result) (bool, erro
 	if b.Reason == verify.NotJudged || b.References != s.bootReferences().Number || b.Levels != s.config.BootLevels || b.SetKey.IsZero() {
 		return true, nil
 	}
-	kept, err := tx.Baselines(id)
+	if denied, err := s.denied(tx, row, r); err != nil || denied != r.Denied {
+		return true, err
+	}
+	kept, err := tx.Baselines(row.ID)
 	if err != nil {
 		return false, err
 	}

@@ -142,6 +142,35 @@ func TestEvidenceOfATPM(t *testing.T) {
 	}
 }
 
+// The evidence of a laptop whose TPM was denied since, and allowed again, holds and
+// says what it counted for.
+func TestEvidenceOfADeniedTPM(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.Start(t)
+	srv := servertest.Start(t, func(c *server.Config) {
+		c.EKRoots = []string{servertest.File(t, "ek-roots.pem", string(chip.Roots()))}
+	})
+	laptop := srv.Laptop("laptop", chip.Setting(), srv.Token(server.TokenRequest{MinLevel: verify.TPMHardware}))
+	id := laptop.Enrol().Device
+	for _, denied := range []bool{true, false} {
+		deny(t, srv, srv.Device(id).EKSHA256, !denied)
+		srv.Restart()
+		laptop.Start()
+		srv.NextReport(id)
+		laptop.Stop()
+		out := exported(t, srv, id, "")
+		if got := srv.Device(id).Result.Denied; got != denied || !strings.Contains(string(out.File), "ek_denied") {
+			t.Errorf("denied is %v, and the file says so: %v", got, strings.Contains(string(out.File), "ek_denied"))
+		}
+		if v, standings := judgedAgain(t, out.File, string(chip.Roots())); !v.Holds {
+			t.Errorf("denied %v: the evidence does not hold: %v", denied, standings)
+		}
+		if v, standings := judgedAgain(t, exported(t, srv, id, "?redacted=1").File, ""); !v.Holds {
+			t.Errorf("denied %v: the redacted evidence does not hold: %v", denied, standings)
+		}
+	}
+}
+
 // A key in a file proves nothing about a machine, and its evidence says so.
 func TestEvidenceOfASoftKey(t *testing.T) {
 	t.Parallel()

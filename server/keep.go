@@ -130,7 +130,7 @@ func (s *Server) remember(tx *store.Tx, row *store.Device) (*device, error) {
 	// Heartbeats confirm claims without a report of their own; the hot row has
 	// their time.
 	d.result.IssuedAt, d.result.QuotedAt = hot.IssuedAt, hot.QuotedAt
-	old, err := s.outdated(tx, row.ID, d.result)
+	old, err := s.outdated(tx, row, d.result)
 	if err != nil {
 		return nil, err
 	}

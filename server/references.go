@@ -63,7 +63,7 @@ func (s *Server) loadReferences(ctx context.Context) error {
 	}
 	if errors.Is(err, errPack) {
 		s.log.Error("kept EK roots cannot be used; until they are imported again no CA vouches for a TPM", "error", err)
-		s.roots.Store(new(reference.EKRoots))
+		s.roots.Store(lostRoots)
 		return nil
 	}
 	if errors.Is(err, store.ErrNotFound) {
@@ -81,6 +81,10 @@ func (s *Server) nothingBoots(ctx context.Context) error {
 		return err
 	})
 }
+
+// lostRoots stand for a pack of EK roots that cannot be read: no CA vouches for a
+// TPM, and nobody knows which were denied.
+var lostRoots = new(reference.EKRoots)
 
 // useEKPack joins a pack with the roots of the settings.
 func (s *Server) useEKPack(pack *reference.EKPack) error {

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,6 +162,36 @@ func TestDeniedKeyOfSettings(t *testing.T) {
 	}
 	if allowed := deny(t, third, d.EKSHA256, true); allowed.Same || allowed.Pack.Counts["denied"] != 0 {
 		t.Errorf("allowed again: %+v", allowed)
+	}
+}
+
+// TestDeniedLater: what is denied binds laptops that enrolled before, at once and
+// after a restart, until it is allowed again.
+func TestDeniedLater(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.Start(t)
+	srv := servertest.Start(t, func(c *server.Config) {
+		c.EKRoots = []string{servertest.File(t, "ca.pem", string(chip.Roots()))}
+	})
+	laptop := enrols(t, srv, chip)
+	counts := func(when string, level verify.Level) {
+		t.Helper()
+		d := srv.Device(laptop.ID)
+		found := slices.ContainsFunc(d.Result.Findings, func(f verify.Finding) bool { return f.Code == verify.FindingDenied })
+		if d.Level != level || d.State != attest.Active || found != (level != verify.TPMHardware) {
+			t.Errorf("%s: %s, %s, findings %+v", when, d.Level, d.State, d.Result.Findings)
+		}
+	}
+	counts("before", verify.TPMHardware)
+	for what, spki := range map[string]string{"its CA": denial(t, chip.Roots()), "its key": laptop.EKSHA256} {
+		deny(t, srv, strings.Repeat("a", 64), false)
+		counts("something else is denied", verify.TPMHardware)
+		deny(t, srv, spki, false)
+		counts(what+" is denied", verify.TPMUnverified)
+		srv.Restart()
+		counts(what+" is denied, after a restart", verify.TPMUnverified)
+		deny(t, srv, spki, true)
+		counts(what+" is allowed again", verify.TPMHardware)
 	}
 }
 
@@ -330,6 +361,10 @@ func TestNewerBootPack(t *testing.T) {
 	if p := listed(t, srv)["boot"]; p.Source != "built in" {
 		t.Errorf("after refusals: %+v", p)
 	}
+	laptop := enrols(t, srv, tpmtest.Start(t))
+	if got := laptop.Result.Boot.References; got != builtIn.Number {
+		t.Errorf("a laptop is judged by number %d", got)
+	}
 	for _, number := range []uint64{builtIn.Number + 1, builtIn.Number + 5} {
 		var done imported
 		if err := srv.Control("POST", "/reference/packs", pack(number), &done); err != nil || done.Same || done.Pack.Number != number || done.Pack.Source != "imported" {
@@ -340,6 +375,9 @@ func TestNewerBootPack(t *testing.T) {
 	srv.Restart()
 	if p := listed(t, srv)["boot"]; p.Number != builtIn.Number+5 || p.Source != "imported" || p.Counts["tpms"] != 0 {
 		t.Errorf("after a restart: %+v", p)
+	}
+	if got := srv.Device(laptop.ID).Result.Boot.References; got != builtIn.Number+5 {
+		t.Errorf("after a restart a laptop is judged by number %d", got)
 	}
 	refusedWith(t, "older, after a restart", "pack-rollback", srv.Control("POST", "/reference/packs", pack(builtIn.Number+3), nil))
 }

@@ -142,7 +142,7 @@ func New(ctx context.Context, config Config, log *slog.Logger, now func() time.T
 	if config.visit {
 		begin = s.storedPolicy
 	}
-	for _, step := range []func(context.Context) error{begin, s.load, s.loadReferences, s.openPeople, s.openGateways} {
+	for _, step := range []func(context.Context) error{begin, s.loadReferences, s.load, s.openPeople, s.openGateways} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.store.Close())
 		}

@@ -130,7 +130,10 @@ func (a *audit) before(o *opened, lasts []*verify.Result) (list []*verify.Result
 	switch {
 	case o.ev.Header.Typ == attest.TypEnrol:
 		return []*verify.Result{nil}
-	case o.ev.Heartbeat == nil:
+	case o.ev.Measured == nil:
+		lasts = a.denied(o, lasts)
+	}
+	if o.ev.Heartbeat == nil {
 		return lasts
 	}
 	at := slices.IndexFunc(a.opened, func(b opened) bool { return b.ev.Report != nil && b.ev.Digest == o.ev.Heartbeat.Base })
@@ -148,6 +151,22 @@ func (a *audit) before(o *opened, lasts []*verify.Result) (list []*verify.Result
 		list = append(list, on)
 	}
 	return list
+}
+
+// denied makes of what a statement may rest on what it was when the TPM had been put
+// on the deny list, or taken from it, as the server says.
+func (a *audit) denied(o *opened, lasts []*verify.Result) []*verify.Result {
+	list := slices.Clone(lasts)
+	for i, last := range list {
+		if last != nil && last.Denied != o.result.Denied {
+			list[i] = last.Recapped(&verify.BootInput{References: a.refs, Manufacturer: a.manufacturer(), Denied: o.result.Denied})
+		}
+	}
+	return list
+}
+
+func (a *audit) manufacturer() string {
+	return cmp.Or(a.record.TPM.Manufacturer, a.f.Device.TPM.Manufacturer)
 }
 
 // worse orders lists of differences: those outside memory first.
@@ -197,7 +216,8 @@ func (a *audit) bootInputs(o *opened) (inputs []verify.BootInput, how string) {
 	m := o.ev.Measured
 	in := verify.BootInput{
 		References: a.refs, Levels: verify.BootLevels{DBX: a.f.References.DBX, SBAT: a.f.References.SBAT},
-		Manufacturer: cmp.Or(a.record.TPM.Manufacturer, a.f.Device.TPM.Manufacturer), Missing: verify.NotJudged, Seen: a.seen(o),
+		Manufacturer: a.manufacturer(), Missing: verify.NotJudged, Seen: a.seen(o),
+		Denied: o.result.Denied, // the server's word, which only lowers
 	}
 	if m == nil {
 		return []verify.BootInput{in}, a.carried(o)

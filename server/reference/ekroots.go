@@ -39,6 +39,9 @@ func (r *EKRoots) Denied(spki [sha256.Size]byte) bool {
 	return r.Hardware.denied[spki] || r.Virtual.denied[spki]
 }
 
+// Denies reports whether anything is on the deny list.
+func (r *EKRoots) Denies() bool { return len(r.Hardware.denied)+len(r.Virtual.denied) > 0 }
+
 // ErrDenied: a chain exists, and a key in it is on the deny list.
 var ErrDenied = errors.New("a key in the chain is on the deny list")
 

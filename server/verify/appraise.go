@@ -82,7 +82,7 @@ func stale(claims *posture.Claims, collected time.Time) {
 // next quote nothing of it can have changed.
 func (r *Result) boot(in *Input) {
 	if in.Last != nil {
-		r.Boot, r.QuotedAt, r.Cap = in.Last.Boot, in.Last.QuotedAt, in.Last.Cap
+		r.Boot, r.QuotedAt, r.Cap, r.Denied = in.Last.Boot, in.Last.QuotedAt, in.Last.Cap, in.Last.Denied
 	}
 	if m := in.Evidence.Measured; m != nil {
 		last := r.Boot

@@ -54,6 +54,7 @@ const (
 	FindingResumed       = "resumed-through-reset"
 	FindingWeakTPM       = "tpm-weak"
 	FindingDMA           = "dma-protection-off"
+	FindingDenied        = "ek-denied"
 )
 
 // Boot says how far the boot evidence goes. Its claim is the server's: yes only
@@ -108,7 +109,7 @@ type Boot struct {
 // Cap is why a device counts for less than it enrolled with.
 type Cap struct {
 	Level Level  `json:"level"`
-	CVE   string `json:"cve"`
+	CVE   string `json:"cve,omitempty"` // empty: it was denied
 	Text  string `json:"text"`
 }
 
@@ -121,8 +122,10 @@ type BootInput struct {
 	// References and Levels are what good looks like; nil knows nothing.
 	References *reference.Boot
 	Levels     BootLevels
-	// Manufacturer of the TPM: four letters.
+	// Manufacturer of the TPM: four letters. Denied tells that its endorsement key, or a
+	// CA's above it, is on the deny list.
 	Manufacturer string
+	Denied       bool
 	// Seen are the sets that the device showed before, the last seen first.
 	Seen []SeenSet
 }
@@ -221,7 +224,11 @@ func (r *Result) bootFindings() {
 		r.find(FindingDrift, Warning, "The laptop starts in another way than before: "+b.said()+".",
 			"If you updated firmware or the system, an administrator approves it; otherwise let the laptop be looked at.")
 	}
-	if r.Cap != nil {
+	if r.Denied {
+		r.find(FindingDenied, Warning, "The TPM's endorsement key, or a CA that vouches for it, is on the deny list: nobody vouches for this TPM any more.",
+			"Ask the administrator why it was denied; another laptop may be needed.")
+	}
+	if r.Cap != nil && r.Cap.CVE != "" {
 		r.find(FindingWeakTPM, Warning, "The TPM's firmware has a known weakness ("+r.Cap.CVE+"): "+r.Cap.Text, "Update the firmware of the laptop and of its TPM.")
 	}
 	if b.DMAOff {
@@ -250,10 +257,13 @@ func (b *Boot) said() string {
 	return strings.Join(list, "; ")
 }
 
-// weak caps the level by known weaknesses of the TPM's firmware, which each quote
-// states.
+// weak caps the level of a TPM that was denied since it enrolled, and by known
+// weaknesses of its firmware, which each quote states.
 func (r *Result) weak(in *BootInput) {
-	r.Cap = nil
+	r.Cap, r.Denied = nil, in.Denied
+	if r.Denied {
+		r.Cap = &Cap{Level: TPMUnverified, Text: "Its endorsement key, or a CA that vouches for it, is on the deny list."}
+	}
 	firmware, err := strconv.ParseUint(r.Boot.Firmware, 16, 64)
 	if err != nil || in.References == nil || in.Manufacturer == "" {
 		return
@@ -267,6 +277,14 @@ func (r *Result) weak(in *BootInput) {
 			r.Cap = &Cap{Level: level, CVE: w.CVE, Text: w.Text}
 		}
 	}
+}
+
+// Recapped returns a copy that counts for what its TPM does by other references, or
+// another deny list; all else stays.
+func (r *Result) Recapped(in *BootInput) *Result {
+	again := *r
+	again.weak(in)
+	return &again
 }
 
 // Reported are a report's own words where measured ones stand before them.
@@ -363,7 +381,7 @@ func (r *Result) asReported(from *Result) {
 
 func bootFinding(code string) bool {
 	switch code {
-	case FindingBootLog, FindingContradiction, FindingDrift, FindingDriftExpected, FindingRefused, FindingResumed, FindingWeakTPM, FindingDMA:
+	case FindingBootLog, FindingContradiction, FindingDrift, FindingDriftExpected, FindingRefused, FindingResumed, FindingWeakTPM, FindingDMA, FindingDenied:
 		return true
 	}
 	return false

@@ -30,9 +30,10 @@ type Result struct {
 	// then the laptop's own words.
 	Boot     Boot      `json:"boot"`
 	Reported *Reported `json:"reported,omitempty"`
-	// Cap is set when the TPM's firmware is known to be weak: the device counts for
-	// no more than its level.
-	Cap *Cap `json:"cap,omitempty"`
+	// Cap is set when the TPM's firmware is known to be weak, or the TPM is Denied: the
+	// device counts for no more than its level.
+	Cap    *Cap `json:"cap,omitempty"`
+	Denied bool `json:"ek_denied,omitempty"`
 	// Findings are what was noticed beside the claims.
 	Findings []Finding `json:"findings,omitempty"`
 }

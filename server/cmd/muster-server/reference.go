@@ -16,7 +16,7 @@ type referenceCmd struct {
 	Import referenceImportCmd `cmd:"" help:"Put a signed pack into use, or add CAs that vouch for TPMs."`
 	Export referenceExportCmd `cmd:"" help:"Write the pack that is in use, signed by this server."`
 	Key    referenceKeyCmd    `cmd:"" help:"Print the public key of the packs that this server signs."`
-	Deny   referenceDenyCmd   `cmd:"" help:"Refuse every TPM whose key, or a CA's above it, is this one."`
+	Deny   referenceDenyCmd   `cmd:"" help:"Trust no TPM whose key, or a CA's above it, is this one: enrolled ones fall to tpm-unverified at once."`
 	MDS    mdsCmd             `cmd:"" name:"mds" help:"FIDO's metadata: which authenticators there are, and which lost trust."`
 }
 
