@@ -63,22 +63,27 @@ func (s *Server) denied(tx *store.Tx, row *store.Device, last *verify.Result) (b
 	if k.Kind != attest.KindTPM || !roots.Denies() {
 		return false, nil
 	}
-	ek := &attest.EndorsementKey{Template: k.EKTemplate, Public: k.EKPublic, Certificate: k.EKCertificate}
+	begin := &attest.EnrolBegin{Platform: row.Platform}
+	begin.Identity = attest.Identity{Kind: k.Kind, EK: &attest.EndorsementKey{Template: k.EKTemplate, Public: k.EKPublic, Certificate: k.EKCertificate}, AK: k.AK, DK: k.DK}
 	enrolled, err := tx.EnrolmentEvidence(row.ID, k.DKID)
 	switch {
 	case errors.Is(err, store.ErrNotFound): // no longer kept: the CAs of the pack must do
 	case err != nil:
 		return false, err
 	default:
-		begin := new(attest.EnrolBegin)
-		if err := attest.Decode(enrolled.Begin, begin); err != nil {
+		first := new(attest.EnrolBegin)
+		if err := attest.Decode(enrolled.Begin, first); err != nil {
 			return false, fmt.Errorf("reading a kept enrolment: %w", err)
 		}
-		if begin.Identity.EK != nil {
-			ek.Chain = begin.Identity.EK.Chain
+		if first.Identity.EK != nil {
+			begin.Identity.EK.Chain = first.Identity.EK.Chain
 		}
 	}
-	return enroll.Denied(ek, roots), nil
+	c, err := enroll.Judge(begin, roots, func(*enroll.Candidate) bool { return false })
+	if err != nil { // of an older version: its key itself is known
+		return roots.Denied(k.EKHash), nil
+	}
+	return c.Cause == enroll.CauseDenied, nil
 }
 
 // seenSets reads the ways in which a device started before. One that this version

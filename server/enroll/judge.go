@@ -124,22 +124,6 @@ func judgeTPM(begin *attest.EnrolBegin, roots *reference.EKRoots, listed func(c 
 	return c, nil
 }
 
-// Denied reports whether roots deny a TPM that enrolled before: by its endorsement
-// key, or by one in the chain of its certificate where no other chain vouches for it.
-// What cannot be read any more was not denied.
-func Denied(ek *attest.EndorsementKey, roots *reference.EKRoots) bool {
-	if !roots.Denies() {
-		return false
-	}
-	key, err := parseEK(ek.Template, ek.Public)
-	if err != nil {
-		return false
-	}
-	c := Candidate{ek: key}
-	c.endorse(ek, roots)
-	return c.Cause == CauseDenied || roots.Denied(key.Hash)
-}
-
 // endorse sets the level that the EK certificate bears.
 func (c *Candidate) endorse(ek *attest.EndorsementKey, roots *reference.EKRoots) {
 	c.Level, c.Cause = verify.TPMUnverified, CauseNoCertificate
