@@ -165,7 +165,8 @@ func moved(before *store.Device, c *enroll.Candidate, begin *attest.EnrolBegin) 
 // replace ends all that a device was before when it is admitted, in the same commit,
 // before it is stored. Later changes of it are no admission. Of all that were one
 // system only one is active: nobody is admitted who was a revoked one before, nor while
-// one is active that it was not, whether that came after it or from the same.
+// one is active that came from the same. What took its place ends when an administrator
+// admits it again.
 func replace(tx *store.Tx, by string, row *store.Device) error {
 	if row.State != attest.Active {
 		return nil
@@ -190,9 +191,17 @@ func replace(tx *store.Tx, by string, row *store.Device) error {
 		return err
 	}
 	for _, d := range active {
-		if !slices.ContainsFunc(before, func(b *store.Device) bool { return b.ID == d.ID }) {
+		if slices.ContainsFunc(before, func(b *store.Device) bool { return b.ID == d.ID }) {
+			continue
+		}
+		// What was replaced only an administrator admits again: then what took its place
+		// goes, as when a disk comes back from a borrowed machine.
+		if after, err := line(tx, d.Predecessor); err != nil {
+			return err
+		} else if stored.Cause != causeReplaced || !slices.ContainsFunc(after, func(b *store.Device) bool { return b.ID == row.ID }) {
 			return placeTaken()
 		}
+		before = append(before, d)
 	}
 	for _, d := range before {
 		if err := putOut(tx, by, d, row.ID); err != nil {

@@ -281,6 +281,17 @@ func (s *Server) tellDrift(tx *store.Tx, st *start, changes []string) error {
 	return s.people.Drifted(tx, st.baseline.Device, st.laptop, changes)
 }
 
+// tellWithheld notes that a device names a boot log and does not send it, and tells
+// administrators.
+func (s *Server) tellWithheld(tx *store.Tx, d *device, log attest.Digest) error {
+	if err := s.people.Drifted(tx, d.row.ID, d.row.Name, []string{"it names a boot log and does not send it, so that nobody can tell how"}); err != nil {
+		return err
+	}
+	return audit(tx, "device "+d.row.ID, "device.boot-log-withheld", d.row.ID, struct {
+		Log attest.Digest `json:"log"`
+	}{log})
+}
+
 // tellMoved tells administrators and the owner of a device that it waits with other
 // keys, unless it waited for the same before.
 func (s *Server) tellMoved(tx *store.Tx, row *store.Device, waited string) error {

@@ -41,8 +41,8 @@ func (s *Server) bootInput(tx *store.Tx, d *device, named attest.Digest, quoted 
 	}
 	log, _, err := tx.BootLog(named)
 	if errors.Is(err, store.ErrNotFound) {
-		if d.result != nil && d.result.Boot.Overdue(s.now()) {
-			in.Missing = verify.NoBootLog
+		if d.withholds(s.now()) {
+			in.Missing = verify.LogWithheld
 		}
 		return in, nil
 	}
@@ -144,7 +144,6 @@ func (s *Server) rejudge(tx *store.Tx, d *device, last *verify.Result) (r *verif
 type start struct {
 	baseline store.Baseline
 	fleet    store.FleetValues
-	admitted bool // the device is: what others wait for nobody needs to hear of
 	fresh    bool // it was never seen before, and others were
 	kept     bool // the store has it as it is
 	again    bool // the fleet approved it: judge once more
@@ -153,16 +152,16 @@ type start struct {
 	changes  []verify.BootChange
 }
 
-// started makes that of a judged Result; nil when there is no set yet. An approval
-// by the fleet is put into in.Seen.
+// started makes that of a judged Result; nil when there is no set yet, and for a device
+// that waits: its start is kept, and told, when somebody admits it. An approval by the
+// fleet is put into in.Seen.
 func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.BootInput) (*start, error) {
-	if r.Boot.Set == nil {
+	if r.Boot.Set == nil || d.row.State != attest.Active {
 		return nil, nil
 	}
 	st := &start{changes: r.Boot.Changes, expected: r.Boot.Expected(), laptop: d.row.Name, baseline: store.Baseline{
 		Device: d.row.ID, Key: r.Boot.SetKey, State: store.BaselineNew, FirstSeen: tx.Now(), LastSeen: tx.Now(),
 	}}
-	st.admitted = d.row.State == attest.Active
 	r.Boot.Set.Model = modelOf(r)
 	if err := st.takeOver(tx, r); err != nil {
 		return nil, err
@@ -176,7 +175,7 @@ func (s *Server) started(tx *store.Tx, d *device, r *verify.Result, in *verify.B
 		st.fleet.Values = append(st.fleet.Values, store.BootValue{Component: name, Value: value})
 	}
 	slices.SortFunc(st.fleet.Values, func(a, b store.BootValue) int { return strings.Compare(a.Component, b.Component) })
-	if st.baseline.State == store.BaselineDrifted && st.admitted {
+	if st.baseline.State == store.BaselineDrifted {
 		if err := s.askFleet(tx, d, st, r, in); err != nil {
 			return nil, err
 		}
@@ -305,7 +304,7 @@ func (s *Server) keepStart(tx *store.Tx, st *start) error {
 	if err := tx.SetFleetValues(&st.fleet); err != nil {
 		return err
 	}
-	if !st.admitted || !st.fresh && !st.again {
+	if !st.fresh && !st.again {
 		return nil
 	}
 	record := driftRecord{Set: st.baseline.Key, State: st.baseline.State, Why: st.baseline.Why}
@@ -380,7 +379,7 @@ func (s *Server) outdated(tx *store.Tx, row *store.Device, r *verify.Result) (bo
 		return false, nil
 	}
 	b := &r.Boot
-	if b.Reason == verify.NotJudged || b.References != s.bootReferences().Number || b.Levels != s.config.BootLevels || b.SetKey.IsZero() {
+	if b.Owed() || b.References != s.bootReferences().Number || b.Levels != s.config.BootLevels || b.SetKey.IsZero() {
 		return true, nil
 	}
 	if denied, err := s.denied(tx, row, r); err != nil || denied != r.Denied {

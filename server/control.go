@@ -311,8 +311,15 @@ func (s *Server) alter(ctx context.Context, by string, d *device, alter func(*st
 	if err != nil {
 		return err
 	}
+	admitted := d.row.State != attest.Active && row.State == attest.Active
 	d.row, d.hot = row, hot
 	s.fleet.own(row.ID, row.Owner)
 	s.decideFor(d, s.now())
+	if admitted && d.result != nil && !d.result.QuotedAt.IsZero() {
+		// How it was started while it waited is kept now, and told if it is another way.
+		if err := s.judgeAgain(ctx, d); err != nil {
+			s.log.Error("boot evidence of an admitted device not judged", "device", row.ID, "error", err)
+		}
+	}
 	return nil
 }

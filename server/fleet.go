@@ -49,11 +49,18 @@ type device struct {
 
 	// logKept tells that the store has the boot log of the last quote; guarded by mu.
 	logKept bool
+	// asked counts how often it was asked for a log that did not come, since askedAt;
+	// withheld tells that people know of it. Guarded by mu.
+	asked    int
+	askedAt  time.Time
+	withheld bool
 	// seen are digests of the last statements, oldest first; guarded by mu.
 	seen []attest.Digest
-	// audited is the answer that the audit log has last, and empty as long as that is
-	// not known; guarded by mu.
-	audited string
+	// audited and reasons are the decision that the audit log has last; auditedAt is zero
+	// as long as that is not known. Guarded by mu.
+	audited   decide.Outcome
+	reasons   []string
+	auditedAt time.Time
 
 	secret atomic.Pointer[attest.Digest] // for attest.MAC
 }
@@ -125,6 +132,19 @@ func (d *device) take(fresh *device) {
 	d.logKept = false // enrolled anew, it may have named another log
 	d.secret.Store(fresh.secret.Load())
 	d.answers.Store(nil)
+}
+
+// A log that was named is late when it was asked for so often and so long ago: a
+// laptop that slept meanwhile is asked once more when it wakes.
+const (
+	asksForLog = 3
+	logMay     = 10 * time.Minute
+)
+
+// withholds reports whether a device names logs that it does not send. The caller
+// holds d.mu.
+func (d *device) withholds(now time.Time) bool {
+	return d.asked >= asksForLog && now.Sub(d.askedAt) > logMay
 }
 
 // forever stands for a decision that time alone never changes: it is looked at

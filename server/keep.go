@@ -2,18 +2,15 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"muster/attest"
 	"muster/server/decide"
 	"muster/server/enroll"
-	"muster/server/evidence"
 	"muster/server/store"
 	"muster/server/verify"
 )
@@ -202,7 +199,7 @@ func (s *Server) seat(fresh *device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.take(fresh)
-	d.audited = fresh.audited
+	d.audited, d.reasons, d.auditedAt = fresh.audited, fresh.reasons, fresh.auditedAt
 	s.fleet.own(d.row.ID, d.row.Owner)
 	s.decideFor(d, s.now())
 }
@@ -222,14 +219,21 @@ func (s *Server) missingLog(ctx context.Context, d *device, digest attest.Digest
 		return err
 	})
 	if d.logKept {
+		d.asked = 0
+	}
+	if d.logKept || err != nil {
 		return attest.Digest{}, err
 	}
-	return digest, err
+	if d.asked++; d.asked == 1 {
+		d.askedAt = s.now()
+	}
+	return digest, nil
 }
 
 // storeAccepted writes what an accepted statement changes, in one commit.
 func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *attest.Evidence, submit *attest.ReportSubmit) error {
-	turned := d.audited != next.answers.brief()
+	turned := d.turned(next.answers)
+	withheld := next.result.Boot.Reason == verify.LogWithheld && !d.withheld
 	var report *store.Report
 	if ev.Report != nil || ev.Measured != nil || turned { // what a decision rested on is kept with it
 		var err error
@@ -263,6 +267,11 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 				return err
 			}
 		}
+		if withheld {
+			if err := s.tellWithheld(tx, d, next.hot.Log); err != nil {
+				return err
+			}
+		}
 		if ev.Cleared {
 			if err := audit(tx, "device "+d.row.ID, "device.tpm-cleared", d.row.ID, next.hot.Clock); err != nil {
 				return err
@@ -278,27 +287,6 @@ func (s *Server) storeAccepted(ctx context.Context, d *device, next *after, ev *
 		}
 		return auditDecision(tx, next.device, next.answers, report)
 	})
-}
-
-// auditDecision writes what was decided of a device upon a statement.
-func auditDecision(tx *store.Tx, d *device, a *answers, on *store.Report) error {
-	return audit(tx, "device "+d.row.ID, "decision", d.row.ID, evidence.DecisionRecord{
-		Outcome: a.worst.Outcome.String(), Reasons: codes(a.worst), Report: on.Digest, Policy: a.policy.Digest(),
-		At: a.at, Grace: d.grace, Bypasses: d.bypasses, TPM: d.tpm, Result: sha256.Sum256(on.Result),
-	})
-}
-
-// brief is what a decision says, without its words.
-func (a *answers) brief() string {
-	return a.worst.Outcome.String() + " " + strings.Join(codes(a.worst), " ")
-}
-
-func codes(d decide.Decision) []string {
-	list := make([]string, 0, len(d.Reasons))
-	for _, r := range d.Reasons {
-		list = append(list, r.Code)
-	}
-	return list
 }
 
 // kept is the cold form of a statement.
@@ -414,7 +402,7 @@ func (s *Server) storeEnrolment(tx *store.Tx, d *device, e *enroll.Enrolled, fin
 		return nil, err
 	}
 	first := d.answers.Load() // of enrolReply
-	d.audited = first.brief()
+	d.told(first)
 	return reply, auditDecision(tx, d, first, report)
 }
 

@@ -72,12 +72,23 @@ func (s *Server) loadReferences(ctx context.Context) error {
 	return err
 }
 
-// nothingBoots puts a pack into use that vouches for nothing, under the number of the
-// one that is lost: an older one of the program's does not take its place.
+// lostBoot is the number of references while those in use cannot be read: greater than
+// any that a date makes.
+const lostBoot = 1<<53 - 1
+
+// nothingBoots puts a pack into use that vouches for nothing, unless the program
+// brings a newer one than was lost. No pack has its number: all that was judged by it,
+// or by the lost one, is judged again when that changes.
 func (s *Server) nothingBoots(ctx context.Context) error {
+	builtIn, err := reference.DefaultBoot()
+	if err != nil {
+		return fmt.Errorf("reading the program's boot references: %w", err)
+	}
 	return s.store.View(ctx, func(tx *store.Tx) error {
 		numbers, err := tx.Packs()
-		s.bootRefs.Store(&reference.Boot{Number: numbers[string(reference.PackBoot)]})
+		if numbers[string(reference.PackBoot)] > builtIn.Number {
+			s.bootRefs.Store(&reference.Boot{Number: lostBoot})
+		}
 		return err
 	})
 }

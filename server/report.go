@@ -283,13 +283,13 @@ func (s *Server) advance(ctx context.Context, d *device, ev *attest.Evidence, ke
 	}
 	in := verify.Input{Device: registration(&d.row), Evidence: ev, Last: d.result, Cloned: hot.Resyncs >= clonedAfter, ReceivedAt: now}
 	var err error
-	switch overdue := d.result != nil && d.result.Boot.Reason == verify.NotJudged && d.result.Boot.Overdue(now); {
+	switch late := d.result != nil && d.result.Boot.Reason == verify.NotJudged && d.withholds(now); {
 	case ev.Measured != nil:
 		err = s.store.View(ctx, func(tx *store.Tx) (err error) {
 			next.result, next.start, err = s.appraise(tx, d, in)
 			return err
 		})
-	case overdue: // the log did not come
+	case late:
 		err = s.store.View(ctx, func(tx *store.Tx) (err error) {
 			next.result, next.start, err = s.rejudge(tx, d, verify.Appraise(in))
 			return err
@@ -311,7 +311,10 @@ func (a *after) become(d *device) {
 	if a.key != nil {
 		d.keys = a.key.with(d.keys)
 	}
-	d.audited = a.answers.brief()
+	if d.turned(a.answers) {
+		d.told(a.answers)
+	}
+	d.withheld = a.result.Boot.Reason == verify.LogWithheld
 	d.answers.Store(a.answers)
 }
 

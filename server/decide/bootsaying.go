@@ -114,6 +114,8 @@ func whyBoot(own posture.Reason) string {
 	switch own {
 	case verify.NotJudged:
 		return "the boot log is still on its way"
+	case verify.LogWithheld:
+		return "the laptop does not send the boot log that it named"
 	case verify.NoBootLog:
 		return "the boot log is missing"
 	case verify.NoQuote:

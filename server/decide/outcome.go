@@ -121,6 +121,6 @@ func reservedCodes() []string {
 		codeAppUnknown, codeNoReport, codePending, codeRevoked, codeReportStale, codeInternal,
 		codeSessionIdle, codeSessionOld, codeElevation,
 		verify.FindingCloned, verify.FindingClockSkew, verify.FindingTPMCleared, verify.FindingClockFell, verify.FindingBootLog, verify.FindingContradiction,
-		verify.FindingDrift, verify.FindingDriftExpected, verify.FindingRefused, verify.FindingResumed, verify.FindingWeakTPM, verify.FindingDMA, verify.FindingDenied,
+		verify.FindingWithheld, verify.FindingDrift, verify.FindingDriftExpected, verify.FindingRefused, verify.FindingResumed, verify.FindingWeakTPM, verify.FindingDMA, verify.FindingDenied,
 	}, sessionCodes()...)
 }

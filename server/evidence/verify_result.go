@@ -71,7 +71,7 @@ func memory(path string) bool {
 	case verify.FindingBootLog, verify.FindingContradiction, verify.FindingWeakTPM, verify.FindingDMA:
 		return false
 	}
-	for _, of := range []string{"boot.baseline", "boot.standing", "boot.changes", "boot.resumed", "boot.awaited_since", "tiers.boot_baseline", "findings", "tier"} {
+	for _, of := range []string{"boot.baseline", "boot.standing", "boot.changes", "boot.resumed", "tiers.boot_baseline", "findings", "tier"} {
 		if path == of || strings.HasPrefix(path, of+".") {
 			return true
 		}
@@ -119,6 +119,11 @@ func (a *audit) appraise(o *opened, lasts []*verify.Result, n int) []*verify.Res
 	next := []*verify.Result{best}
 	if o.ev.Measured != nil && a.judged != nil {
 		next = append(next, verify.Rejudge(best, a.judged))
+	}
+	if o.ev.Measured != nil && how == "" && best.Boot.Owed() {
+		withheld := inputs[len(inputs)-1]
+		withheld.Missing = verify.LogWithheld
+		next = append(next, verify.Rejudge(best, &withheld))
 	}
 	return next
 }
@@ -233,8 +238,11 @@ func (a *audit) bootInputs(o *opened) (inputs []verify.BootInput, how string) {
 	switch {
 	case a.refs.Number != o.result.Boot.References || in.Levels != o.result.Boot.Levels:
 		how = "it was judged by other references, or levels, at first"
-	case !m.LogSHA.IsZero() && len(inputs) == 0 && o.result.Boot.Reason != verify.NotJudged:
+	case !m.LogSHA.IsZero() && len(inputs) == 0 && !o.result.Boot.Owed():
 		how = "the boot log is not in the file"
+	}
+	if o.result.Boot.Reason == verify.LogWithheld {
+		in.Missing = verify.LogWithheld // how often it was asked for, only the server knows
 	}
 	return append(inputs, in), how
 }

@@ -27,7 +27,7 @@ type SeenSet struct {
 // compareRaw compares what can be while the log is on its way: a start whose
 // registers are those of a refused one is refused, log or not. It is never good.
 func (b *Boot) compareRaw(seen []SeenSet) {
-	b.Baseline.Reason = NotJudged
+	b.Baseline.Reason = b.Reason
 	at := Decided(seen, bootSet(b.PCRs, nil))
 	if at < 0 {
 		return
@@ -84,22 +84,25 @@ func Like(seen []SeenSet, set *BootSet) *BootSet {
 
 // Decided returns which of the sets that were seen before decides of one: of all
 // that are the same start, with a log or without, a refused one, else an approved
-// one, else one that waits; -1 for none.
+// one, else the very same set, else one that waits; -1 for none.
 func Decided(seen []SeenSet, set *BootSet) int {
-	weight := func(s BaselineState) int {
-		switch s {
-		case BaselineRefused:
+	key := set.Key()
+	weight := func(k *SeenSet) int {
+		switch {
+		case k.State == BaselineRefused:
+			return 5
+		case k.State == BaselineApproved:
 			return 4
-		case BaselineApproved:
+		case k.Set.Key() == key:
 			return 3
-		case BaselineFirst:
+		case k.State == BaselineFirst:
 			return 1
 		}
 		return 2
 	}
 	at := -1
 	for i := range seen {
-		if seen[i].Set != nil && seen[i].Set.Same(set) && (at < 0 || weight(seen[i].State) > weight(seen[at].State)) {
+		if seen[i].Set != nil && seen[i].Set.Same(set) && (at < 0 || weight(&seen[i]) > weight(&seen[at])) {
 			at = i
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"muster/attest"
 	"muster/attest/bootlog"
@@ -21,6 +20,8 @@ const (
 const (
 	// NotJudged: the log is announced and not here yet.
 	NotJudged posture.Reason = "not-judged"
+	// LogWithheld: it was announced, asked for time and again, and did not come.
+	LogWithheld posture.Reason = "boot-log-withheld"
 	// NoBootLog: a quote came without a boot log to explain it.
 	NoBootLog posture.Reason = "boot-evidence-missing"
 	// NoQuote: no quote came since the device enrolled, or it has no TPM.
@@ -48,6 +49,7 @@ const (
 const (
 	FindingBootLog       = "boot-log-mismatch"
 	FindingContradiction = "boot-contradiction"
+	FindingWithheld      = "boot-log-withheld"
 	FindingDrift         = "boot-drift"
 	FindingDriftExpected = "boot-drift-expected"
 	FindingRefused       = "boot-refused"
@@ -66,11 +68,8 @@ type Boot struct {
 	PCR7 attest.Digest `json:"pcr7,omitzero"`
 	// PCRs are the quoted values, kept also where no log explains them.
 	PCRs attest.PCRs `json:"pcrs,omitempty"`
-	// LogSHA256 names the log that came with the quote. AwaitedSince is the time of the
-	// first quote since which no log came that was named; zero when it is here, or none
-	// is named.
-	LogSHA256    attest.Digest `json:"log_sha256,omitzero"`
-	AwaitedSince time.Time     `json:"awaited_since,omitzero"`
+	// LogSHA256 names the log that came with the quote.
+	LogSHA256 attest.Digest `json:"log_sha256,omitzero"`
 	// Clock and Firmware are of the last quote; BootID of the report beside it.
 	Clock    *attest.Clock `json:"clock,omitempty"`
 	Firmware string        `json:"firmware,omitempty"` // hexadecimal
@@ -116,7 +115,7 @@ type Cap struct {
 // BootInput is what boot evidence is judged by.
 type BootInput struct {
 	// Account is what the log says; nil when there is none that can be read, and
-	// Missing says why: NotJudged, NoBootLog or LogUnreadable.
+	// Missing says why: NotJudged, LogWithheld, NoBootLog or LogUnreadable.
 	Account *bootlog.Account
 	Missing posture.Reason
 	// References and Levels are what good looks like; nil knows nothing.
@@ -130,22 +129,15 @@ type BootInput struct {
 	Seen []SeenSet
 }
 
-// logMay is how long after a quote its log may come: until then boots are neither
-// good nor bad, and after it they are judged as without a log. Whoever names logs
-// that never come is no better off than with none.
-const logMay = 10 * time.Minute
-
-// Overdue reports whether a named log should have come by now.
-func (b *Boot) Overdue(now time.Time) bool {
-	return !b.AwaitedSince.IsZero() && now.Sub(b.AwaitedSince) > logMay
-}
+// Owed reports whether a log was named that is not here.
+func (b *Boot) Owed() bool { return b.Reason == NotJudged || b.Reason == LogWithheld }
 
 // quoted takes over what a quote states.
 func (b *Boot) quoted(m *attest.Measured, bootID string) {
 	clock, last := m.Clock, *b
 	*b = Boot{
 		PCR7: m.PCRs[7], PCRs: m.PCRs, LogSHA256: m.LogSHA, Clock: &clock,
-		BootID: bootID, Firmware: strconv.FormatUint(m.Firmware, 16), AwaitedSince: last.AwaitedSince,
+		BootID: bootID, Firmware: strconv.FormatUint(m.Firmware, 16),
 	}
 	if last.Clock != nil && last.Clock.ResetCount == clock.ResetCount {
 		b.Cleared, b.ClockFell = last.Cleared, last.ClockFell
@@ -178,12 +170,6 @@ func (r *Result) judgeBoot(from *BootInput) {
 		whole := explained(in.Account)
 		b.State, b.Reason = whole.State, whole.Reason
 	}
-	switch {
-	case b.LogSHA256.IsZero(), in.Account != nil, in.Missing == LogUnreadable:
-		b.AwaitedSince = time.Time{}
-	case b.AwaitedSince.IsZero():
-		b.AwaitedSince = r.QuotedAt
-	}
 	if r.QuotedAt.IsZero() || in.Account == nil {
 		b.Claims = noBoot(r.QuotedAt, b.Reason)
 	} else {
@@ -199,7 +185,7 @@ func (r *Result) judgeBoot(from *BootInput) {
 	}
 	switch {
 	case r.QuotedAt.IsZero() || len(b.PCRs) == 0:
-	case b.Reason == NotJudged:
+	case b.Owed():
 		b.compareRaw(in.Seen)
 	default:
 		b.Set = bootSet(b.PCRs, in.Account)
@@ -214,6 +200,10 @@ func (r *Result) bootFindings() {
 	if b.Reason == LogMismatch || b.Reason == LogIncomplete {
 		r.find(FindingBootLog, Warning, "The boot log does not explain what the TPM measured.",
 			"Restart the laptop; if it stays, update its firmware, and send the log with muster-server evidence bootlog.")
+	}
+	if b.Reason == LogWithheld {
+		r.find(FindingWithheld, Warning, "The laptop named a boot log and does not send it: nobody can tell how it was started.",
+			"Restart the laptop; if it stays, let it be looked at.")
 	}
 	switch {
 	case b.Baseline.Reason == BootRefused:
@@ -381,7 +371,7 @@ func (r *Result) asReported(from *Result) {
 
 func bootFinding(code string) bool {
 	switch code {
-	case FindingBootLog, FindingContradiction, FindingDrift, FindingDriftExpected, FindingRefused, FindingResumed, FindingWeakTPM, FindingDMA, FindingDenied:
+	case FindingBootLog, FindingWithheld, FindingContradiction, FindingDrift, FindingDriftExpected, FindingRefused, FindingResumed, FindingWeakTPM, FindingDMA, FindingDenied:
 		return true
 	}
 	return false
