@@ -290,7 +290,7 @@ func (r *redacted) statement(a *audit, i int) {
 	if slices.ContainsFunc(r.Statements[:i], func(other redactedStatement) bool { return other.Digest == s.Digest }) {
 		a.say("statement", contradicted, "Statement %d is there twice.", n)
 	}
-	if s.IssuedAt.After(s.ReceivedAt) {
+	if isLater(s.IssuedAt, s.ReceivedAt) {
 		a.say("statement", contradicted, "Statement %d answers a nonce that was issued after it came.", n)
 	}
 	if s.Quote != nil {

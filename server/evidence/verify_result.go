@@ -343,6 +343,9 @@ func differ(path string, a, b any, paths map[string]bool) {
 	}
 }
 
+// isLater compares with a time of the store, which keeps milliseconds.
+func isLater(t, stored time.Time) bool { return t.Truncate(time.Millisecond).After(stored) }
+
 // sameTime tells two times that are the same but for what a store cuts off, which
 // keeps milliseconds.
 func sameTime(a, b any) bool {

@@ -70,7 +70,7 @@ func (a *audit) open(s *Statement) error {
 	if err := attest.Decode([]byte(s.Result), result); err != nil {
 		return fmt.Errorf("reading the Result: %w", err)
 	}
-	if result.IssuedAt.After(s.ReceivedAt) || result.Device.ID != a.f.Device.ID {
+	if isLater(result.IssuedAt, s.ReceivedAt) || result.Device.ID != a.f.Device.ID {
 		return fmt.Errorf("its Result is of another device, or of a nonce that was issued after it came")
 	}
 	known, key := a.known(&header, s, result)
