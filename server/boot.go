@@ -443,7 +443,7 @@ func (s *Server) decideBaseline(ctx context.Context, by, id string, key attest.D
 func (s *Server) everywhere(key attest.Digest) (ids []string) {
 	for id, d := range s.fleet.all() {
 		d.mu.Lock()
-		if d.result != nil && d.result.Boot.SetKey == key && d.result.Boot.Baseline.Reason == verify.BootDrifted {
+		if d.row.State == attest.Active && d.result != nil && d.result.Boot.SetKey == key && d.result.Boot.Baseline.Reason == verify.BootDrifted {
 			ids = append(ids, id)
 		}
 		d.mu.Unlock()
