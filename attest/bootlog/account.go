@@ -7,6 +7,9 @@ func (l *Log) Account(bank Bank, values *Values, certs *Certificates) *Account {
 	w := newWorking(l, bank, certs, a)
 	if values != nil && bank.size() != 0 {
 		w.replay(values)
+		for pcr, value := range values {
+			a.Untouched[pcr] = untouched(pcr, value)
+		}
 	}
 	p := readPolicy(w, a)
 	a.MOK = readOwner(w, p.candidates)

@@ -41,6 +41,9 @@ type Fact[T any] struct {
 type Account struct {
 	Bank Bank
 	PCRs [PCRCount]Status
+	// Untouched tells of each PCR that its value is one that it starts with: nothing was
+	// extended into it, whatever the log says.
+	Untouched [PCRCount]bool
 
 	// SecureBoot: firmware enforced Secure Boot (PCR 7, UEFI 2.10 §32.3).
 	SecureBoot Fact[bool]

@@ -56,6 +56,20 @@ func starts(pcr int) []start {
 	return localityStarts[:1]
 }
 
+// untouched tells a value that a PCR starts with.
+func untouched(pcr int, value []byte) bool {
+	if len(value) == 0 {
+		return false
+	}
+	n := len(value) - 1
+	for _, s := range starts(pcr) {
+		if isAll(value[:n], s.fill) && value[n] == s.last {
+			return true
+		}
+	}
+	return false
+}
+
 // replay gives each PCR its status, and marks the separators.
 func (w *working) replay(values *Values) {
 	w.markSeparators()

@@ -170,8 +170,10 @@ func (j *judge) secureBoot() posture.Claim {
 		return j.say(posture.No, posture.SetupMode)
 	}
 	for _, i := range chainPCRs {
-		if j.a.PCRs[i] == bootlog.Empty {
-			return j.say(posture.Unknown, PCREmpty) // firmware that left one empty may have left them all
+		// Firmware that left one empty may have left them all. That the log has events of
+		// it, which are then not true, makes it no better.
+		if j.a.PCRs[i] == bootlog.Empty || j.a.Untouched[i] {
+			return j.say(posture.Unknown, PCREmpty)
 		}
 	}
 	return j.say(posture.Yes, "")
